@@ -1,0 +1,29 @@
+"""The mailboxes that Dovecot and Postfix know, each with what is special about it."""
+
+from dataclasses import dataclass
+
+DOMAIN = "canary.test"  # RFC 2606: never a real one
+
+
+@dataclass(frozen=True, slots=True)
+class Mailboxes:
+    """Addresses, which are also the user names of XOAUTH2."""
+
+    sender: str = f"sender@{DOMAIN}"
+    """Logs in and may send as itself."""
+    recipient: str = f"recipient@{DOMAIN}"
+    """The same; where tests send to."""
+    disabled: str = f"disabled@{DOMAIN}"
+    """Exists and receives, but cannot log in with any token."""
+    foreign: str = f"foreign@{DOMAIN}"
+    """Logs in, but its own address belongs to the recipient: as a sender it is refused, at RCPT."""
+    unknown: str = f"unknown@{DOMAIN}"
+    """Does not exist: it can neither log in nor receive."""
+
+    def existing(self) -> tuple[str, ...]:
+        """Every mailbox that can receive."""
+        return (self.sender, self.recipient, self.disabled, self.foreign)
+
+    def owners(self) -> dict[str, str]:
+        """Sender address → the one user who may send as it."""
+        return {address: address for address in self.existing()} | {self.foreign: self.recipient}
