@@ -1,0 +1,172 @@
+"""All of it in one object: the world, the CA, the servers, and the faults between them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Self
+
+from aiohttp import web
+
+from monitor.sim.certificates import ServerCertificates
+from monitor.sim.contoso import contoso
+from monitor.sim.control import Control
+from monitor.sim.door import HOST, Door
+from monitor.sim.entra import SERVER as ENTRA
+from monitor.sim.entra import Entra
+from monitor.sim.exchange import SERVER as SMTP
+from monitor.sim.exchange import Exchange
+from monitor.sim.fault_settings import AtPhase, BadCertificate
+from monitor.sim.inboxes import Inboxes
+from monitor.sim.tokens import Mint, make_key
+from monitor.sim.world import World
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    from monitor.sim.contoso import Declaration
+    from monitor.sim.faults import Fault
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+class Microsoft365:
+    """An embedded Microsoft 365 on loopback, as an async context manager that leaves nothing running.
+
+    Into `directory` it writes `ca.pem`, which clients must trust, and for each app with a certificate a PEM file with
+    its private key and certificate, named after the app. Ports of 0 are chosen by the system.
+
+        async with Microsoft365(tmp_path) as office:
+            fault = await office.inject("secret_expired", "billing-mailer")
+            ...
+            await office.repair(fault.id)
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        declaration: Declaration | None = None,
+        *,
+        now: Callable[[], datetime] = _wall_clock,
+        seed: int = 365,
+        key: rsa.RSAPrivateKey | None = None,
+        entra_port: int = 0,
+        smtp_port: int = 0,
+        control_port: int = 0,
+    ) -> None:
+        declared = declaration or contoso()
+        self.world = World(
+            tenants=declared.tenants,
+            apps=declared.apps,
+            mailboxes=declared.mailboxes,
+            now=now,
+            rng=random.Random(seed),  # noqa: S311  reproducible on purpose; nothing here is a secret
+        )
+        self.inboxes = Inboxes(now)
+        self.directory = directory
+        self.ca_file = directory / "ca.pem"
+        self._declared = declared
+        self._certificates = ServerCertificates()
+        self._mint = Mint(key or make_key())
+        self._ports = {ENTRA: entra_port, SMTP: smtp_port}
+        self._control_port = control_port
+        self._doors: dict[str, Door] = {}
+        self._changing = asyncio.Lock()
+        self._running = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._certificates.write_ca(self.ca_file)
+        for name, certificate in self._declared.client_certificates.items():
+            certificate.write(self.directory / f"{name}.pem")
+        async with AsyncExitStack() as starting:
+            entra = Entra(self.world, self._mint, lambda: self._context(ENTRA))
+            exchange = Exchange(self.world, self._mint, lambda: self._context(SMTP))
+            await entra.start()
+            starting.push_async_callback(entra.stop)
+            for name, serve in ((ENTRA, entra.serve), (SMTP, exchange.serve)):
+                door = self._doors[name] = Door(serve, self._ports[name])
+                starting.push_async_callback(door.close)
+                await door.open()
+            runner = web.AppRunner(Control(self).app, access_log=None)
+            starting.push_async_callback(runner.cleanup)
+            await runner.setup()
+            await web.TCPSite(runner, HOST, self._control_port).start()
+            self._control_port = runner.addresses[0][1]
+            self._running = starting.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._running.aclose()
+
+    @property
+    def authority_url(self) -> str:
+        """Where Entra ID is, to be followed by a tenant."""
+        return f"https://localhost:{self.entra_port}"
+
+    @property
+    def entra_port(self) -> int:
+        """The port of Entra ID (HTTPS)."""
+        return self._doors[ENTRA].port
+
+    @property
+    def smtp_port(self) -> int:
+        """The port of Exchange Online (SMTP with STARTTLS)."""
+        return self._doors[SMTP].port
+
+    @property
+    def control_url(self) -> str:
+        """Where the control endpoint and the alert inboxes are (plain HTTP)."""
+        return f"http://{HOST}:{self._control_port}"
+
+    async def inject(self, name: object, subject: object, settings: Mapping[str, object] | None = None) -> Fault:
+        """Put a fault in force; returns when it is. `FaultError` when there is no such fault, subject or setting."""
+        fault = self.world.inject(name, subject, settings)
+        await self._follow((fault,))
+        return fault
+
+    async def repair(self, fault_id: str) -> Fault:
+        """Take a fault out of force; returns when it is. `KeyError` when it is not in force."""
+        fault = self.world.repair(fault_id)
+        await self._follow((fault,))
+        return fault
+
+    async def reset(self) -> None:
+        """Repair everything and forget what happened."""
+        faults = tuple(self.world.faults.values())
+        self.world.reset()
+        self.inboxes.clear()
+        await self._follow(faults)
+
+    def _context(self, server: str) -> ssl.SSLContext:
+        bad = self.world.wire_setting(server, BadCertificate)
+        return self._certificates.context(bad.problem if bad else None)
+
+    async def _follow(self, changed: tuple[Fault, ...]) -> None:
+        """Make the ports agree with the faults.
+
+        Clients keep HTTPS connections open: a fault of the handshake would never be seen if they were left alone.
+        """
+        async with self._changing:
+            for name, door in self._doors.items():
+                if self.world.has_wire_fault(name, "refused"):
+                    await door.shut()
+                else:
+                    await door.open()
+                if any(fault.subject == name and _concerns_handshake(fault) for fault in changed):
+                    door.drop_connections()
+
+
+def _concerns_handshake(fault: Fault) -> bool:
+    settings = fault.settings
+    return isinstance(settings, BadCertificate) or (isinstance(settings, AtPhase) and settings.phase == "tls")
