@@ -98,7 +98,7 @@ def _binary() -> Path:
     for service in ("imap-login", "submission-login", "lmtp"):
         if not (_MODULES / service).exists():
             raise PeerMissingError(f"Dovecot lacks {service}: apt-get install {PACKAGES}")
-    version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout
+    version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     if not version.startswith("2.3."):
         raise PeerMissingError(
             f"These tests can drive dovecot-core 2.3 (Debian 12, Ubuntu 22.04, 24.04), not {version}"

@@ -58,7 +58,7 @@ def running_postfix(authority: PrivateCA, dovecot: Dovecot) -> Iterator[Postfix]
         with running(
             # -d: stay in the foreground and keep the output
             [Path(daemons) / "master", "-d", "-c", home],
-            log=home / "output",
+            log=server.log_file,
             ready=lambda: accepts(server.port) and accepts(server.stock_port),
         ):
             yield server

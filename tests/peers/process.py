@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -79,17 +79,11 @@ def temporary_home(name: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def running(
-    argv: Sequence[str | Path],
-    *,
-    log: Path,
-    ready: Callable[[], bool],
-    env: Mapping[str, str] | None = None,
-) -> Iterator[None]:
+def running(argv: Sequence[str | Path], *, log: Path, ready: Callable[[], bool]) -> Iterator[None]:
     """Run a server in the foreground until the block ends; its output goes to `log`.
 
-    It sees a bare environment (PATH and what `env` adds), so that proxies and CA bundles of the machine do not
-    reach it. Raises StartError when it ends, or is not ready within 20 seconds.
+    It sees a bare environment, so that proxies and CA bundles of the machine do not reach it. Raises StartError when it
+    ends, or is not ready within 20 seconds.
     """
     with log.open("ab") as output:
         server = subprocess.Popen(
@@ -98,7 +92,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={"PATH": os.defpath, **(env or {})},
+            env={"PATH": os.defpath},
         )
     try:
         with _guarded(server.pid):
@@ -108,6 +102,20 @@ def running(
             yield
     finally:
         _stop(server)
+
+
+def group_lives(group: int) -> bool:
+    """Whether a process of this group runs.
+
+    One that is dead and not yet reaped does not: in a container, where PID 1 may be no real init, it can stay for
+    long. Only Linux tells them apart here; elsewhere PID 1 reaps at once.
+    """
+    if not _PROC.is_dir():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, 0)
+            return True
+        return False
+    return any(_runs_in(group, stat) for stat in _PROC.glob("[0-9]*/stat"))
 
 
 @contextlib.contextmanager
@@ -131,20 +139,6 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     server.wait()
     if not wait_until(lambda: not group_lives(server.pid), STOP_SECONDS):
         raise RuntimeError(f"processes of {server.args!r} outlived SIGKILL; their group is {server.pid}")
-
-
-def group_lives(group: int) -> bool:
-    """Whether a process of this group runs.
-
-    One that is dead and not yet reaped does not: in a container, where PID 1 may be no real init, it can stay for
-    long. Only Linux tells them apart here; elsewhere PID 1 reaps at once.
-    """
-    if not _PROC.is_dir():
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, 0)
-            return True
-        return False
-    return any(_runs_in(group, stat) for stat in _PROC.glob("[0-9]*/stat"))
 
 
 def _runs_in(group: int, stat: Path) -> bool:
