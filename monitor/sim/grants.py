@@ -155,11 +155,9 @@ def _check_assertion(world: World, app: App, form: Mapping[str, str], token_url:
 
 
 def _registered(app: App, header: Mapping[str, Any]) -> Certificate | None:
-    """The certificate that the assertion's header names by its thumbprint."""
-    for certificate in app.certificates:
-        if header.get("x5t#S256") == certificate.x5t_s256 or header.get("x5t") == certificate.x5t:
-            return certificate
-    return None
+    """The certificate that the assertion's header names by its thumbprint; MSAL Python sends it with padding."""
+    sha256, sha1 = (str(header.get(name)).rstrip("=") for name in ("x5t#S256", "x5t"))
+    return next((one for one in app.certificates if sha256 == one.x5t_s256 or sha1 == one.x5t), None)
 
 
 def _check_claims(app: App, claims: Mapping[str, Any], token_url: str, now: datetime) -> None:
