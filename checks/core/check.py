@@ -1,0 +1,31 @@
+"""What a check is: a function that does real protocol work, and what is known about it beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from checks.core.kit import Kit
+from checks.core.model import Phase
+from checks.core.settings import Settings
+from checks.core.trace import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the registry.
+
+    `interval` and `timeout` are defaults in seconds. `always`: it runs for every target unless switched off; the others
+    run only where they are named. `run(target, settings, trace, kit)` catches nothing; what it raises, `run_check`
+    turns into a result.
+    """
+
+    name: str
+    target: Literal["credential", "mailbox"]
+    phases: tuple[Phase, ...]
+    settings: type[Settings]
+    interval: float
+    timeout: float
+    always: bool
+    run: Callable[[Any, Any, Trace, Kit], Awaitable[None]]

@@ -1,0 +1,13 @@
+"""The checks there are: one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from checks import canary, smtp_auth, token
+from checks.core.check import Check
+
+CHECKS: Mapping[str, Check] = MappingProxyType(
+    {check.name: check for check in (token.CHECK, smtp_auth.CHECK, canary.CHECK)}
+)

@@ -1,0 +1,239 @@
+"""SMTP submission through aiosmtplib, one phase per step, with everything the server said kept as evidence.
+
+What aiosmtplib would lose is done by hand on its `execute_command`: the 334 challenge that precedes a refusal (RFC 4954,
+section 4) and the two-step form of AUTH, since long tokens do not fit into the command line of every server. A session
+ends by `abort()`: its graceful close waits up to 30 s for a peer that ignores close_notify.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiosmtplib
+
+from checks.core.kit import AccessToken, Kit
+from checks.core.model import EndpointSeen, Evidence, Kind, Phase, Protocol
+from checks.core.secret import Address
+from checks.core.target import Endpoint, TlsMode
+from checks.core.trace import Failure, Trace
+from checks.wire.faults import chain, failure_of
+from checks.wire.net import connect
+from checks.wire.tls import handshake_observer
+
+_SMTP = Protocol.SMTP
+# RFC 5321, section 4.5.3.1.4: a command line has at most 512 octets. Postfix cuts at 2,048 and Dovecot's submission
+# service refused 1,416 (both seen), so a longer initial response goes into the answer to an empty challenge instead.
+MAX_COMMAND = 512
+# RFC 3463: class, subject, detail. It stays text.
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
+_CHALLENGE, _AUTHENTICATED, _GO_AHEAD = 334, 235, 354
+
+
+def evidence_of_reply(code: int, message: str, trace: Trace, *, challenge: str = "") -> Evidence:
+    """A reply as evidence, in the current phase. What is no SMTP reply at all is nonsense."""
+    phase, protocol = trace.where
+    text = trace.redact(" ".join(message.split()))
+    if not 200 <= code <= 599:  # noqa: PLR2004 - RFC 5321, section 4.2: the first digit is 2 to 5
+        return Evidence(protocol=protocol, phase=phase, kind=Kind.NONSENSE, text=text)
+    enhanced = _ENHANCED.match(text)
+    return Evidence(
+        protocol=protocol,
+        phase=phase,
+        kind=Kind.REPLY,
+        code=str(code),
+        enhanced_code=enhanced.group() if enhanced else None,
+        text=f"{text}; challenge {trace.redact(challenge)}" if challenge else text,
+    )
+
+
+def _failure(error: Exception, trace: Trace) -> Failure:
+    """Translate whatever aiosmtplib, asyncio or OpenSSL raised."""
+    for link in chain(error):
+        if isinstance(link, aiosmtplib.SMTPRecipientsRefused):
+            refused = link.recipients[0]
+            return Failure(evidence_of_reply(refused.code, refused.message, trace))
+        if isinstance(link, aiosmtplib.SMTPResponseException):
+            return Failure(evidence_of_reply(link.code, link.message, trace))
+        if isinstance(link, ValueError) and not isinstance(link, UnicodeError):
+            return trace.failure(Kind.NONSENSE, str(link))
+    causes = [link for link in chain(error) if not isinstance(link, aiosmtplib.SMTPException)]
+    if isinstance(error, aiosmtplib.SMTPTimeoutError) and not causes:
+        return trace.failure(Kind.TIMEOUT, str(error))
+    return failure_of(causes[-1] if causes else error, trace)
+
+
+class Session:
+    """One authenticated dialogue, step by step. Every method is a phase and raises Failure."""
+
+    def __init__(self, client: aiosmtplib.SMTP, endpoint: Endpoint, trace: Trace, greeted: str) -> None:
+        self._client = client
+        self._endpoint = endpoint
+        self._trace = trace
+        trace.line("S", greeted)
+
+    @contextmanager
+    def _phase(self, phase: Phase) -> Iterator[None]:
+        with self._trace.phase(phase, _SMTP), _translated(self._trace):
+            yield
+
+    async def ehlo(self, wants: str = "") -> None:
+        """Introduce ourselves; with `wants`, fail unless the server offers that extension or AUTH mechanism."""
+        with self._phase(Phase.EHLO):
+            self._trace.line("C", "EHLO")
+            reply = await self._client.ehlo()
+            self._trace.line("S", f"{reply.code} {reply.message}")
+            offered = {*self._client.esmtp_extensions, *self._client.server_auth_methods}
+            if wants and wants not in offered:
+                text = f"{self._endpoint} does not offer {wants.upper()}"
+                raise self._trace.failure(Kind.OBSERVED, text, code=f"{wants}_missing")
+
+    async def starttls(self) -> None:
+        """Turn the connection into TLS: the command is the phase starttls, the handshake the phase tls."""
+        with self._phase(Phase.STARTTLS):
+            self._trace.line("C", "STARTTLS")
+            await self._client.starttls()
+
+    def seen(self) -> None:
+        """Record what the endpoint showed of itself."""
+        info = self._client.get_transport_info
+        tls, peer = info("ssl_object"), info("peername")
+        self._trace.learn(
+            EndpointSeen(
+                endpoint=str(self._endpoint),
+                ip=peer[0] if peer else "",
+                tls_version=tls.version() or "" if tls else "",
+                cipher=(tls.cipher() or ("",))[0] if tls else "",
+                auth_mechanisms=tuple(sorted(method.upper() for method in self._client.server_auth_methods)),
+            )
+        )
+
+    async def auth_xoauth2(self, address: Address, token: AccessToken) -> None:
+        """AUTH XOAUTH2 (Microsoft: "Authenticate an IMAP, POP or SMTP connection using OAuth", SASL XOAUTH2)."""
+        self._trace.redact.learn(token.value)
+        response = base64.b64encode(f"user={address.reveal()}\x01auth=Bearer {token.value.reveal()}\x01\x01".encode())
+        with self._phase(Phase.AUTH):
+            self._trace.line("C", "AUTH XOAUTH2 ***")
+            execute = self._client.execute_command
+            if len(response) + len(b"AUTH XOAUTH2 \r\n") <= MAX_COMMAND:
+                reply = await execute(b"AUTH", b"XOAUTH2", response)
+            else:
+                reply = await execute(b"AUTH", b"XOAUTH2")
+                if reply.code == _CHALLENGE:
+                    reply = await execute(response)
+            challenge = ""
+            if reply.code == _CHALLENGE:
+                challenge = _decoded(reply.message)
+                self._trace.line("S", f"334 {challenge}")
+                reply = await execute(b"")
+            self._trace.line("S", f"{reply.code} {reply.message}")
+            if reply.code != _AUTHENTICATED:
+                raise Failure(evidence_of_reply(reply.code, reply.message, self._trace, challenge=challenge))
+
+    async def send(self, sender: Address, recipients: tuple[Address, ...], message: bytes) -> str:
+        """MAIL, RCPT, DATA and the reply to the final dot, which alone proves sending: that reply, redacted."""
+        trace, client = self._trace, self._client
+        with self._phase(Phase.MAIL):
+            trace.line("C", f"MAIL FROM:<{sender}>")
+            trace.line("S", str((await client.mail(sender.reveal())).message))
+        with self._phase(Phase.RCPT):
+            for recipient in recipients:
+                trace.line("C", f"RCPT TO:<{recipient}>")
+                trace.line("S", str((await client.rcpt(recipient.reveal())).message))
+        with self._phase(Phase.DATA):
+            trace.line("C", "DATA")
+            reply = await client.execute_command(b"DATA")
+            trace.line("S", f"{reply.code} {reply.message}")
+            if reply.code != _GO_AHEAD:
+                raise Failure(evidence_of_reply(reply.code, reply.message, trace))
+        with self._phase(Phase.ACCEPT):
+            # execute_command ends the line itself; the message ends in CRLF, and the lone dot closes it.
+            reply = await client.execute_command(_stuffed(message) + b".")
+            trace.line("S", f"{reply.code} {reply.message}")
+            if not 200 <= reply.code < 300:  # noqa: PLR2004 - RFC 5321, section 4.2.1: 2yz is a positive completion
+                raise Failure(evidence_of_reply(reply.code, reply.message, trace))
+            return trace.redact(reply.message)
+
+    async def quit(self) -> None:
+        """Take leave."""
+        with self._phase(Phase.QUIT):
+            self._trace.line("C", "QUIT")
+            reply = await self._client.execute_command(b"QUIT")
+            self._trace.line("S", f"{reply.code} {reply.message}")
+
+
+@asynccontextmanager
+async def session(endpoint: Endpoint, trace: Trace, kit: Kit) -> AsyncIterator[Session]:
+    """A session over verified TLS, greeted twice, with XOAUTH2 on offer. It is cut off at the end, whatever happened."""
+    try:
+        context = kit.tls.context(endpoint.ca_file)
+    except OSError as error:
+        raise trace.failure(Kind.TLS, f"{endpoint.ca_file}: {error}", code="ca_file") from error
+    sock = await connect(endpoint, kit.resolver, trace, _SMTP)
+    implicit = endpoint.tls is TlsMode.IMPLICIT
+    client = aiosmtplib.SMTP(
+        hostname=endpoint.host,
+        use_tls=implicit,
+        start_tls=False,
+        tls_context=context,
+        local_hostname=kit.ehlo_name,
+        timeout=None,  # one deadline per run, and run_check holds it
+    )
+    observing = handshake_observer.set(_turner(trace, after=Phase.BANNER if implicit else None))
+    try:
+        with trace.phase(Phase.TLS if implicit else Phase.BANNER, _SMTP), _translated(trace):
+            greeting = await client.connect(sock=sock, port=None)
+        dialogue = Session(client, endpoint, trace, f"{greeting.code} {greeting.message}")
+        if not implicit:
+            await dialogue.ehlo(wants="starttls")
+            await dialogue.starttls()
+        await dialogue.ehlo(wants="xoauth2")
+        dialogue.seen()
+        yield dialogue
+    finally:
+        handshake_observer.reset(observing)
+        _cut(client, sock)
+
+
+def _cut(client: aiosmtplib.SMTP, sock: socket.socket) -> None:
+    transport = client.transport or (client.protocol.transport if client.protocol is not None else None)
+    if isinstance(transport, asyncio.Transport):
+        transport.abort()
+    elif sock.fileno() >= 0:
+        sock.close()
+
+
+def _turner(trace: Trace, *, after: Phase | None) -> Callable[[bool], None]:
+    def turn(begins: bool) -> None:  # noqa: FBT001 - the shape of an observer
+        if begins:
+            trace.turn(Phase.TLS)
+        elif after is not None:
+            trace.turn(after)
+
+    return turn
+
+
+@contextmanager
+def _translated(trace: Trace) -> Iterator[None]:
+    try:
+        yield
+    except (aiosmtplib.SMTPException, OSError, EOFError, ValueError) as error:
+        raise _failure(error, trace) from error
+
+
+def _decoded(challenge: str) -> str:
+    """The JSON inside a 334, or the text itself where it is no base64."""
+    try:
+        return base64.b64decode(challenge, validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return challenge
+
+
+def _stuffed(message: bytes) -> bytes:
+    """Dot-stuffing (RFC 5321, section 4.5.2); the message already has CRLF line ends and ends in one."""
+    return re.sub(rb"(?m)^\.", b"..", message)
