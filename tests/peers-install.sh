@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs the real servers that tests/peers drives, with apt, and keeps their services from starting.
+# Installs the real servers that tests/peers drives, and the exporter that `make bench` is measured against, with apt,
+# and keeps their services from starting.
 #
 #   tests/peers-install.sh        as root, or as a user who may use sudo
 #
@@ -7,8 +8,8 @@
 # changes nothing; the tests then skip what is missing, or fail with CI=true.
 set -eu
 
-PACKAGES="postfix dovecot-core dovecot-imapd dovecot-submissiond dovecot-lmtpd prometheus"
-SERVICES="postfix dovecot prometheus"
+PACKAGES="postfix dovecot-core dovecot-imapd dovecot-submissiond dovecot-lmtpd
+prometheus prometheus-blackbox-exporter"
 POLICY=/usr/sbin/policy-rc.d # invoke-rc.d(8) asks it before it starts a service; 101 means: do not
 
 say() { echo "peers-install: $*" >&2; }
@@ -34,7 +35,7 @@ if [ "$(id -u)" -ne 0 ]; then
         exit 1
     fi
     say "asks sudo to install:$missing"
-    exec sudo "$0"
+    exec sudo sh "$0"
 fi
 
 # Another policy may be in force (container images bring one): it is put back as it was.
@@ -65,9 +66,12 @@ apt-get install --quiet --quiet --yes --no-install-recommends $missing
 
 # Nor are they to start at the next boot. A service that was here before is not touched.
 if command -v systemctl >/dev/null; then
-    for service in $SERVICES; do
-        case $missing in
-        *"$service"*) systemctl disable --quiet "$service" 2>/dev/null || say "could not disable $service" ;;
+    for package in $missing; do
+        case $package in
+        dovecot-core) service=dovecot ;;
+        dovecot-*) continue ;; # parts of the one service
+        *) service=$package ;;
         esac
+        systemctl disable --quiet "$service" 2>/dev/null || say "could not disable $service"
     done
 fi

@@ -58,9 +58,9 @@ def _converse(commands: BufferedIOBase, client: socket.socket, lmtp: socket.sock
         reply = _reply(answers)
         if verb == b"DATA" and reply.startswith(b"354"):
             client.sendall(reply)
-            while (line := commands.readline()) and line != b".\r\n":
+            while (line := _line(commands)) != b".\r\n":
                 lmtp.sendall(line)
-            lmtp.sendall(b".\r\n")
+            lmtp.sendall(line)
             # One refusal refuses the message: a test sends to one recipient, or wants to know.
             reply = max(_reply(answers) for _ in range(recipients))
         if verb == b"RCPT" and reply.startswith(b"250"):
@@ -72,8 +72,16 @@ def _converse(commands: BufferedIOBase, client: socket.socket, lmtp: socket.sock
 
 def _reply(answers: BufferedIOBase) -> bytes:
     """One whole reply: its lines have a hyphen after the code, except the last (RFC 5321, section 4.2.1)."""
-    reply = line = answers.readline()
+    reply = line = _line(answers)
     while line[3:4] == b"-":
-        line = answers.readline()
+        line = _line(answers)
         reply += line
     return reply
+
+
+def _line(stream: BufferedIOBase) -> bytes:
+    """The next line; ConnectionResetError when there is none, so that half a message is never ended with a dot."""
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise ConnectionResetError
+    return line
