@@ -89,7 +89,7 @@ class Redactor:
 
     def learn(self, value: Secret | Address) -> None:
         """From now on hide this value, also in its base64 and URL-encoded forms."""
-        shown = "<secret>" if isinstance(value, Secret) else "<address>"
+        shown = "[secret]" if isinstance(value, Secret) else "[address]"
         plain = value.reveal()
         if not plain:
             return
@@ -105,9 +105,9 @@ class Redactor:
         text = _CONTROL.sub(" ", text)
         for needle, shown in self._known:
             text = _replace_folded(text, needle, shown)
-        text = _JWT.sub("<token>", text)
-        text = _ADDRESS.sub("<address>", text)
-        text = _BASE64.sub("<base64>", text)
+        text = _JWT.sub("[token]", text)
+        text = _ADDRESS.sub("[address]", text)
+        text = _BASE64.sub("[base64]", text)
         return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
 
 

@@ -173,6 +173,8 @@ def _http_failure(error: Exception, trace: Trace) -> Failure:
         return trace.failure(Kind.RESOLVE, f"{error.host}: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return failure_of(error.certificate_error, trace)
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return failure_of(error.os_error, trace)
     if isinstance(error, aiohttp.ClientOSError):
         return failure_of(error, trace)
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
