@@ -87,6 +87,7 @@ class ClientCertificate:
     def write(self, path: Path) -> None:
         """Write key and certificate into one PEM file that only its owner can read."""
         path.touch(mode=0o600)
+        path.chmod(0o600)  # it may have been there before
         path.write_bytes(self.key + self.certificate)
 
 

@@ -22,7 +22,7 @@ class Door:
     """Accepts connections on loopback and serves each in a task of its own, which ends with the door.
 
     `serve` gets a connection that is not read from yet, and leaves quietly by `Gone`. While the door is shut, the
-    port number stays bound without listening: clients are refused, and nobody else can take it.
+    port number stays bound without listening: clients are refused, and the system gives it to no outgoing connection.
     """
 
     def __init__(self, serve: Callable[[Wire], Awaitable[None]], port: int = 0) -> None:

@@ -64,8 +64,9 @@ class AtPhase(Settings):
 
 
 class Drip(AtPhase):
-    """The proper answer, one byte at a time."""
+    """The proper answer, one byte at a time; a handshake has none that could be dripped."""
 
+    phases: ClassVar[frozenset[str]] = AtPhase.phases - {"tls"}
     seconds_per_byte: Seconds = 1.0
 
 

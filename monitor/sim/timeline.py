@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import yaml
 
-from monitor.sim.faults import FaultError, kind_named
+from monitor.sim.faults import FaultError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from monitor.sim.faults import Fault
+    from monitor.sim.world import World
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -67,8 +68,8 @@ class Breakable(Protocol):
         ...
 
 
-def read_timeline(text: str) -> tuple[Step, ...]:
-    """The steps of a YAML time line. `TimelineError` with every mistake in it."""
+def read_timeline(text: str, world: World) -> tuple[Step, ...]:
+    """The steps of a YAML time line for this world. `TimelineError` with every mistake in it."""
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -79,7 +80,7 @@ def read_timeline(text: str) -> tuple[Step, ...]:
     mistakes: list[str] = []
     for number, entry in enumerate(raw, 1):
         try:
-            steps.append(_read_step(entry))
+            steps.append(_read_step(entry, world))
         except (TimelineError, FaultError) as error:
             mistakes.append(f"step {number}: {error}")
     if mistakes:
@@ -87,21 +88,19 @@ def read_timeline(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _read_step(entry: object) -> Step:
+def _read_step(entry: object, world: World) -> Step:
     if not isinstance(entry, dict):
         raise TimelineError("expected a mapping with at, fault and subject")
     missing = sorted({"at", "fault", "subject"} - entry.keys())
     if missing:
         raise TimelineError(f"{missing[0]}: missing")
-    kind = kind_named(entry["fault"])
-    if not isinstance(entry["subject"], str):
-        raise TimelineError(f"subject: expected a name, got {entry['subject']!r}")
     at_s = _seconds("at", entry["at"])
     repair_at_s = None if entry.get("repair_at") is None else _seconds("repair_at", entry["repair_at"])
     if repair_at_s is not None and repair_at_s <= at_s:
         raise TimelineError("repair_at: expected a time after at")
     settings = {str(key): value for key, value in entry.items() if key not in _KEYS}
-    return Step(at_s, repair_at_s, kind.name, entry["subject"], settings)
+    kind, subject, _ = world.check(entry["fault"], entry["subject"], settings)
+    return Step(at_s, repair_at_s, kind.name, subject, settings)
 
 
 def _seconds(key: str, value: object) -> float:

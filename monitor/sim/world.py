@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from random import Random
 
+    from monitor.sim.faults import Kind
+
 S = TypeVar("S", bound=Settings)
 
 Record = Tenant | App | Mailbox
@@ -92,8 +94,8 @@ class World:
         """The counters of a mailbox."""
         return self.traffic.setdefault(address.lower(), Traffic())
 
-    def inject(self, name: object, subject: object, settings: Mapping[str, object] | None = None) -> Fault:
-        """Put a fault in force. `FaultError` when there is no such fault, subject or setting."""
+    def check(self, name: object, subject: object, settings: Mapping[str, object]) -> tuple[Kind, str, Settings]:
+        """What a fault would be. `FaultError` when there is no such fault, subject or setting."""
         kind = kind_named(name)
         if not isinstance(subject, str):
             raise FaultError(f"{kind.name}: subject: expected the name of a {kind.subject}, got {subject!r}")
@@ -102,10 +104,15 @@ class World:
                 raise FaultError(f"{kind.name}: subject: {subject!r} is none of {', '.join(kind.servers)}")
         elif (kind.subject, subject.lower()) not in self._names:
             raise FaultError(f"{kind.name}: subject: there is no {kind.subject} {subject!r}")
-        read = read_settings(kind, subject, settings or {})
+        read = read_settings(kind, subject, settings)
         if isinstance(read, SmtpReply) and read.mailbox is not None and self.mailbox(read.mailbox) is None:
             raise FaultError(f"{kind.name}: mailbox: there is no mailbox {read.mailbox!r}")
-        fault = Fault(f"f{next(self._numbers)}", kind, subject, read, self.now())
+        return kind, subject, read
+
+    def inject(self, name: object, subject: object, settings: Mapping[str, object] | None = None) -> Fault:
+        """Put a fault in force. `FaultError` as `check` says."""
+        kind, found, read = self.check(name, subject, settings or {})
+        fault = Fault(f"f{next(self._numbers)}", kind, found, read, self.now())
         self.faults[fault.id] = fault
         self._settle(fault)
         return fault

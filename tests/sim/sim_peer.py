@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
 import smtplib
+import socket
 import ssl
 import urllib.parse
 from dataclasses import dataclass
@@ -139,15 +141,34 @@ class Peer:
         return session
 
     def logged_on(self, user: str = BILLING, token: str | None = None) -> smtplib.SMTP:
-        """An authenticated SMTP session."""
+        """An authenticated SMTP session, or smtplib's own error."""
+        fresh = token or self.token()
         session = self.smtp()
-        code, text = session.docmd("AUTH", f"XOAUTH2 {xoauth2(user, token or self.token())}")
-        if code != 235:
+        try:
+            session.auth("XOAUTH2", lambda _=None: base64.b64decode(xoauth2(user, fresh)).decode())
+        except BaseException:
             session.close()
-            raise AssertionError(text)
+            raise
         return session
 
 
 def xoauth2(user: str, token: str) -> str:
     """The base64 string of SASL XOAUTH2."""
     return base64.b64encode(f"user={user}\x01auth=Bearer {token}\x01\x01".encode()).decode()
+
+
+def exchange(connection: socket.socket, sent: bytes) -> str:
+    """Send, and read one whole reply."""
+    connection.sendall(sent)
+    reply = b""
+    while not re.search(rb"(^|\n)\d{3} [^\n]*\n\Z", reply):
+        part = connection.recv(4096)
+        if not part:
+            break
+        reply += part
+    return reply.decode()
+
+
+def fixed_moment() -> datetime:
+    """A moment for worlds whose clock stands still."""
+    return datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

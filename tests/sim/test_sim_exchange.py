@@ -16,7 +16,7 @@ import pytest
 from monitor.sim.contoso import BILLING_ID, TENANT_ID
 from monitor.sim.records import Mailbox, Permission
 from monitor.sim.traffic import ERRORS_TOO_MANY
-from tests.sim.sim_peer import BILLING, CANARY, SCOPE, Peer, xoauth2
+from tests.sim.sim_peer import BILLING, CANARY, SCOPE, Peer, exchange, xoauth2
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,18 +114,6 @@ async def test_the_dialogue_is_that_of_the_real_server(peer: Peer) -> None:
     assert [] == [
         (pattern, line) for pattern, line in zip(expected, said, strict=True) if not re.fullmatch(pattern, line)
     ]
-
-
-def exchange(connection: socket.socket, sent: bytes) -> str:
-    """Send, and read one whole reply."""
-    connection.sendall(sent)
-    reply = b""
-    while not re.search(rb"(^|\n)\d{3} [^\n]*\n\Z", reply):
-        part = connection.recv(4096)
-        if not part:
-            break
-        reply += part
-    return reply.decode()
 
 
 async def test_an_initial_response_is_taken_too(peer: Peer) -> None:
