@@ -1,0 +1,92 @@
+"""The clock of the daemon: APScheduler says when a watch is due, and does nothing else.
+
+Its own interval trigger lets jitter add up, its coroutine jobs swallow cancellation, and jobs added one by one to a
+running scheduler queue a wake-up each; so the trigger is ours, the job is a plain call that only offers the watch, and
+changes are made while it is paused.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from checks.core.clock import Clock
+from monitor.plan import Difference, Watch
+
+# A watch runs once within this many seconds of the start, if its interval is longer.
+FIRST_RUN_WITHIN = 60.0
+
+# Two INFO lines for each run would nearly double what a tick costs.
+logging.getLogger("apscheduler").setLevel(logging.WARNING)
+
+
+class Slots(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """One fire in every slot: slot k begins at offset + k * interval since the epoch. `first` comes before them."""
+
+    __slots__ = ("first", "interval", "offset")
+
+    def __init__(self, interval: float, offset: float, first: datetime | None = None) -> None:
+        self.interval = interval
+        self.offset = offset % interval
+        self.first = first
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """The next moment; a slot that was missed is not made up for."""
+        if previous_fire_time is None and self.first is not None:
+            return max(self.first, now)
+        base = max(now.timestamp(), previous_fire_time.timestamp() if previous_fire_time else 0.0)
+        slot = math.floor((base - self.offset) / self.interval) + 1
+        return datetime.fromtimestamp(self.offset + slot * self.interval, UTC)
+
+
+class Ticker:
+    """Calls `offer(watch id)` when a watch is due. Belongs to one running loop."""
+
+    def __init__(self, clock: Clock, offer: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._offer = offer
+        self._scheduler = AsyncIOScheduler(
+            timezone=UTC,
+            executors={"default": DebugExecutor()},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+        )
+
+    def start(self, watches: Iterable[Watch], last_runs: Mapping[str, datetime], patient: frozenset[str]) -> None:
+        """Begin. Watches of the checks in `patient` wait for their slot when their last run is younger than that."""
+        self._scheduler.start(paused=True)
+        for watch in watches:
+            self._add(watch, last_runs.get(watch.id) if watch.check in patient else None)
+        self._scheduler.resume()
+
+    def change(self, what: Difference) -> None:
+        """Follow a new plan: what did not change keeps its place."""
+        self._scheduler.pause()
+        for watch in (*what.removed, *what.changed):
+            self._scheduler.remove_job(watch.id)
+        for watch in (*what.added, *what.changed):
+            self._add(watch, None)
+        self._scheduler.resume()
+
+    def stop(self) -> None:
+        """No watch is due any more."""
+        self._scheduler.pause()
+        self._scheduler.shutdown(wait=False)
+
+    def _add(self, watch: Watch, last_run: datetime | None) -> None:
+        now = self._clock.now()
+        young = last_run is not None and now - last_run < timedelta(seconds=watch.interval)
+        within = min(watch.interval, FIRST_RUN_WITHIN)
+        first = None if young else now + timedelta(seconds=watch.offset / watch.interval * within)
+        self._scheduler.add_job(
+            self._offer,
+            Slots(watch.interval, watch.offset, first),
+            args=(watch.id,),
+            id=watch.id,
+            name=watch.check,
+        )
