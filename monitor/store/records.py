@@ -1,0 +1,51 @@
+"""What goes into the store and comes out of it, and how records become JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import TypeAdapter
+
+from checks.core.model import Outcome, Result
+from monitor.model import Incident, Notice, WatchState
+
+STATE = TypeAdapter(WatchState)
+INCIDENT = TypeAdapter(Incident)
+NOTICE = TypeAdapter(Notice)
+RESULT = TypeAdapter(Result)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one turn of the pipeline decided; it is stored whole or not at all.
+
+    Of several records with one id the last one is stored. A notice whose id is known already is left as it is, so a
+    batch that is committed twice tells nobody twice.
+    """
+
+    states: Sequence[WatchState] = ()
+    incidents: Sequence[Incident] = ()
+    notices: Sequence[Notice] = ()
+    results: Sequence[Result] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was known when the program stopped: every watch's state, and the incidents that are still open."""
+
+    states: dict[str, WatchState]
+    incidents: tuple[Incident, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRun:
+    """The newest stored run of a watch, and the newest one that failed. `seconds` is how long the newest took."""
+
+    watch: str
+    started_at: datetime
+    outcome: Outcome
+    seconds: float
+    result: Result
+    failed: Result | None
