@@ -1,10 +1,83 @@
-"""The table of causes: what evidence means, whose move it is, how far it reaches and what to do."""
+"""The table of causes: what evidence means, whose move it is, how far it reaches and what to do.
+
+Rules of the table (`causes.toml`). A row has one or more `match` alternatives; an alternative is a set of conditions that
+must all hold. Of all alternatives that hold, the most specific one wins: each condition has the weight below, and the
+weights are added. Weights are powers of two and each is heavier than all lighter ones together, so specificity is an
+order and no sum of weak conditions outvotes a strong one. Two rows that tie on any evidence are a defect of the table;
+every row's examples are tested to find their own row alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import Any
 
-from checks.core.model import Blame, Level, Permanence, Scope
+from checks.core.model import Blame, Evidence, Kind, Level, Permanence, Phase, Protocol, Scope
+
+UNRECOGNISED = "unrecognised"
+
+# The other side's number for the fault is the strongest sign, then its sentence, then the codes, then where and how.
+_WEIGHTS = {
+    "aadsts": 1024,
+    "text": 512,
+    "suberror": 256,
+    "enhanced": 128,
+    "error": 64,
+    "code": 32,  # an exact code; a class such as `4xx` weighs half
+    "kind": 8,
+    "phase": 4,
+    "protocol": 2,
+}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One alternative of a row: every condition that is given must hold. An empty one holds always.
+
+    `code` takes exact codes and classes (`4xx`). `enhanced` is exact text: 5.7.60 is no prefix of 5.7.606. `text` holds
+    phrases that must all occur, without regard to case.
+    """
+
+    protocol: frozenset[str] = frozenset()
+    phase: frozenset[str] = frozenset()
+    kind: frozenset[str] = frozenset()
+    code: frozenset[str] = frozenset()
+    enhanced: frozenset[str] = frozenset()
+    aadsts: frozenset[int] = frozenset()
+    error: frozenset[str] = frozenset()
+    suberror: frozenset[str] = frozenset()
+    text: tuple[str, ...] = ()
+
+    @property
+    def weight(self) -> int:
+        """How specific this alternative is."""
+        weight = sum(weight for name, weight in _WEIGHTS.items() if getattr(self, name))
+        classes = any(code.endswith("xx") for code in self.code)
+        return weight - _WEIGHTS["code"] // 2 if classes else weight
+
+    def holds(self, evidence: Evidence, folded: str) -> bool:
+        """Whether all conditions hold; `folded` is the evidence's text, case-folded."""
+        return (
+            (not self.protocol or evidence.protocol in self.protocol)
+            and (not self.phase or evidence.phase in self.phase)
+            and (not self.kind or evidence.kind in self.kind)
+            and (not self.code or _code_in(evidence.code, self.code))
+            and (not self.enhanced or evidence.enhanced_code in self.enhanced)
+            and (not self.aadsts or evidence.aadsts in self.aadsts)
+            and (not self.error or evidence.error in self.error)
+            and (not self.suberror or evidence.suberror in self.suberror)
+            and all(phrase in folded for phrase in self.text)
+        )
+
+
+def _code_in(code: str | None, wanted: frozenset[str]) -> bool:
+    return code is not None and (code in wanted or f"{code[:1]}xx" in wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,5 +98,102 @@ class Cause:
     meaning: str
     steps: tuple[str, ...]
     source: str
+    match: tuple[Match, ...] = ()
+    examples: tuple[Evidence, ...] = ()
     harm: bool = False
     permanent_after: float | None = None
+
+    def steps_for(self, words: Mapping[str, str]) -> tuple[str, ...]:
+        """The steps with their placeholders filled; one that has no word stays readable: `<mailbox>`."""
+
+        def fill(found: re.Match[str]) -> str:
+            return words.get(found[1]) or f"<{found[1]}>"
+
+        return tuple(_PLACEHOLDER.sub(fill, step) for step in self.steps)
+
+
+class TableError(Exception):
+    """The table itself is wrong; the text names the row."""
+
+
+class CauseTable:
+    """All rows, by id, and the way from evidence to a row."""
+
+    def __init__(self, causes: Iterator[Cause]) -> None:
+        self._causes: dict[str, Cause] = {}
+        for cause in causes:
+            if cause.id in self._causes:
+                raise TableError(f"{cause.id}: this id stands twice")
+            self._causes[cause.id] = cause
+        alternatives = [(match.weight, match, cause) for cause in self for match in cause.match]
+        self._alternatives = sorted(alternatives, key=lambda entry: -entry[0])
+
+    def __iter__(self) -> Iterator[Cause]:
+        return iter(self._causes.values())
+
+    def __getitem__(self, cause: str) -> Cause:
+        """The row of that id; for an id of another version of the table, the row `unrecognised`."""
+        return self._causes.get(cause) or self._causes[UNRECOGNISED]
+
+    def classify(self, evidence: Evidence) -> Cause:
+        """What evidence means. Never fails: what matches no row is `unrecognised`, with its evidence kept."""
+        return next(self._holding(evidence))[1]
+
+    def best(self, evidence: Evidence) -> tuple[Cause, ...]:
+        """The rows that match equally well: more than one is a defect of the table."""
+        holding = list(self._holding(evidence))
+        found = (cause for weight, cause in holding if weight == holding[0][0])
+        return tuple({cause.id: cause for cause in found}.values())
+
+    def _holding(self, evidence: Evidence) -> Iterator[tuple[int, Cause]]:
+        folded = " ".join(evidence.text.split()).casefold()
+        for weight, match, cause in self._alternatives:
+            if match.holds(evidence, folded):
+                yield weight, cause
+        yield -1, self._causes[UNRECOGNISED]
+
+
+@cache
+def table() -> CauseTable:
+    """The table that comes with the program, read once."""
+    text = resources.files("checks.core").joinpath("causes.toml").read_text("utf-8")
+    return CauseTable(_cause(row) for row in tomllib.loads(text)["cause"])
+
+
+_CLOSED: dict[str, type[Kind | Phase | Protocol]] = {"kind": Kind, "phase": Phase, "protocol": Protocol}
+
+
+def _cause(row: dict[str, Any]) -> Cause:
+    name = row.get("id", "a row without id")
+    try:
+        return Cause(
+            **{
+                **row,
+                "level": Level(row["level"]),
+                "permanence": Permanence(row["permanence"]),
+                "blame": Blame(row["blame"]),
+                "scope": Scope(row["scope"]),
+                "steps": tuple(row["steps"]),
+                "match": tuple(_match(alternative) for alternative in row.get("match", ())),
+                "examples": tuple(_evidence(example) for example in row["examples"]),
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise TableError(f"{name}: {error}") from error
+
+
+def _match(alternative: dict[str, Any]) -> Match:
+    if unknown := alternative.keys() - {field.name for field in fields(Match)}:
+        raise ValueError(f"unknown condition {sorted(unknown)}")
+    values: dict[str, Any] = {}
+    for name, value in alternative.items():
+        listed = value if isinstance(value, list) else [value]
+        if name in _CLOSED:
+            listed = [_CLOSED[name](word) for word in listed]
+        values[name] = tuple(word.casefold() for word in listed) if name == "text" else frozenset(listed)
+    return Match(**values)
+
+
+def _evidence(example: dict[str, Any]) -> Evidence:
+    closed = {name: kind(example[name]) for name, kind in _CLOSED.items()}
+    return Evidence(**{**example, **closed})

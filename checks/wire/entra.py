@@ -173,10 +173,8 @@ def _http_failure(error: Exception, trace: Trace) -> Failure:
         return trace.failure(Kind.RESOLVE, f"{error.host}: {error.os_error}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return failure_of(error.certificate_error, trace)
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return failure_of(error.os_error, trace)
     if isinstance(error, aiohttp.ClientOSError):
-        return failure_of(error, trace)
+        return failure_of(getattr(error, "os_error", error), trace)
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
         return trace.failure(Kind.CLOSED, str(error))
     if isinstance(error, aiohttp.ClientError | ValueError):
