@@ -1,21 +1,18 @@
-# Two commands: `make demo` and `make test`. Everything else is for those who work on mailcanary.
+# `make test` is for everybody, the rest for those who work on mailcanary.
 SHELL := /bin/sh
 VENV := .venv
 PY := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	if command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then echo $$p; break; fi; done)
-FOR ?=
 # How often the long proofs repeat: small in `make test`, full in `make prove`.
 PROOFS ?= 1
 
-.PHONY: help demo test prove check format bench locks tools environment dev-environment clean
+.PHONY: help test prove check format locks tools environment dev-environment clean
 
 help:
-	@echo 'make demo [FOR=60s]   watch mailcanary find what breaks in a Microsoft 365 that it brings along'
-	@echo 'make test             run every test (PEERS=install installs the real mail servers by apt first)'
-	@echo 'make check            linter, types, laws of architecture, formatting'
-	@echo 'make prove            the tests with the full counts of the long proofs'
-	@echo 'make bench            speed and memory'
+	@echo 'make test    run every test (PEERS=install installs the real mail servers by apt first)'
+	@echo 'make check   linter, types, laws of architecture, formatting'
+	@echo 'make prove   the tests with the full counts of the long proofs'
 
 tools:
 	@if [ -z '$(PYTHON)' ]; then \
@@ -37,9 +34,6 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
 
-demo: environment
-	@$(VENV)/bin/mailcanary demo $(if $(FOR),--for $(FOR))
-
 test: dev-environment
 	@if [ "$$CI" = true ] || [ '$(PEERS)' = install ]; then sh tests/peers-install.sh; fi
 	MAILCANARY_PROOFS=$(PROOFS) $(PY) -m pytest -q
@@ -56,9 +50,6 @@ check: dev-environment
 format: dev-environment
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
-
-bench: dev-environment
-	$(PY) -m tests.bench
 
 # Needs uv. The lock files hold versions and hashes and name no host.
 locks:
