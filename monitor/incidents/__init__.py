@@ -1,0 +1,1 @@
+"""What broken watches have in common. Pure."""

@@ -1,0 +1,1 @@
+"""What results make of a watch. Pure."""
