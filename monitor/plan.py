@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from checks.core.settings import Settings
 from checks.core.target import Credential, Target
+from monitor.config import Configuration
 from monitor.model import Importance
 
 
@@ -77,6 +78,35 @@ class Difference:
     added: tuple[Watch, ...]
     changed: tuple[Watch, ...]
     removed: tuple[Watch, ...]
+
+
+def plan_of(configuration: Configuration) -> Plan:
+    """Every watch that the configuration asks for."""
+    return Plan.of(_watches(configuration))
+
+
+def _watches(configuration: Configuration) -> Iterator[Watch]:
+    for credential_id, planned in configuration.token_checks.items():
+        yield Watch(
+            id=watch_id("token", credential_id),
+            check="token",
+            target=configuration.credentials[credential_id],
+            settings=planned.settings,
+            interval=planned.interval,
+            timeout=planned.timeout,
+        )
+    for configured in configuration.mailboxes:
+        for name, planned in configured.checks.items():
+            yield Watch(
+                id=watch_id(name, configured.mailbox.id),
+                check=name,
+                target=configured.mailbox,
+                settings=planned.settings,
+                interval=planned.interval,
+                timeout=planned.timeout,
+                importance=configured.importance,
+                labels=configured.labels,
+            )
 
 
 def difference(before: Plan, after: Plan) -> Difference:

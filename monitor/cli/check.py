@@ -1,0 +1,112 @@
+"""`mailcanary check`: every wanted watch once, side by side where that is harmless, printed as it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterable
+
+import click
+from pydantic import TypeAdapter
+
+from checks.core.clock import SystemClock
+from checks.core.model import Outcome, Result
+from checks.core.run import run_check
+from checks.core.target import Credential
+from checks.registry import CHECKS
+from checks.wire.kit import open_kit
+from monitor.cli.waterfall import lines
+from monitor.config import Configuration
+from monitor.plan import Watch, plan_of, watch_id
+
+# Mailboxes are checked side by side up to this number: a terminal command is no load test.
+SIDE_BY_SIDE = 10
+
+_RESULT = TypeAdapter(Result)
+
+
+def check_once(
+    configuration: Configuration, mailboxes: tuple[str, ...], only: tuple[str, ...], *, canary: bool, as_json: bool
+) -> int:
+    """Run, print, and give the exit status."""
+    known = {configured.mailbox.id for configured in configuration.mailboxes}
+    if strangers := sorted(set(mailboxes) - known):
+        raise click.UsageError(f"no such mailbox: {', '.join(strangers)}. Known are: {', '.join(sorted(known))}")
+    if strangers := sorted(set(only) - set(CHECKS)):
+        raise click.UsageError(f"no such check: {', '.join(strangers)}. Known are: {', '.join(CHECKS)}")
+    watches = [watch for watch in _wanted(configuration, mailboxes, canary=canary) if not only or watch.check in only]
+    results = asyncio.run(_run(watches, configuration, as_json=as_json))
+    if as_json:
+        click.echo(json.dumps([_as_json(result) for result in results], indent=2))
+    return Outcome.worst([result.outcome for result in results]).exit_code
+
+
+def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary: bool) -> Iterable[Watch]:
+    """Credentials first, then mailboxes; canaries only when asked for: a check must not send mail by surprise."""
+    plan = plan_of(configuration).watches
+    chosen = [
+        configured.mailbox
+        for configured in configuration.mailboxes
+        if not mailboxes or configured.mailbox.id in mailboxes
+    ]
+    behind = {mailbox.credential.id for mailbox in chosen}
+    for watch in plan.values():
+        if isinstance(watch.target, Credential) and (not mailboxes or watch.target.id in behind):
+            yield watch
+    for mailbox in chosen:
+        for name, check in CHECKS.items():
+            planned = plan.get(watch_id(name, mailbox.id))
+            if name == "canary" and not canary:
+                continue
+            if planned is not None:
+                yield planned
+            elif name == "canary":
+                yield Watch(
+                    id=watch_id(name, mailbox.id),
+                    check=name,
+                    target=mailbox,
+                    settings=check.settings(),
+                    interval=check.interval,
+                    timeout=check.timeout,
+                )
+
+
+async def _run(watches: list[Watch], configuration: Configuration, *, as_json: bool) -> list[Result]:
+    slots = asyncio.Semaphore(SIDE_BY_SIDE)
+    one_at_a_time: dict[str, asyncio.Lock] = {}
+    show_progress = not as_json and sys.stderr.isatty()
+    ended = 0
+
+    async with open_kit(clock=SystemClock(), ehlo_name=configuration.ehlo_name) as kit:
+
+        async def one(watch: Watch) -> Result:
+            nonlocal ended
+            async with one_at_a_time.setdefault(watch.mailbox or watch.id, asyncio.Lock()), slots:
+                result = await run_check(
+                    CHECKS[watch.check], watch.target, watch.settings, kit, watch=watch.id, seconds=watch.timeout
+                )
+            ended += 1
+            if not as_json:
+                _show(watch, result, configuration)
+            if show_progress:
+                click.echo(f"\r{ended} of {len(watches)} checked\x1b[K", nl=False, err=True)
+            return result
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(watch)) for watch in watches]
+        if show_progress:
+            click.echo("\r\x1b[K", nl=False, err=True)
+        return [task.result() for task in tasks]
+
+
+def _show(watch: Watch, result: Result, configuration: Configuration) -> None:
+    words = dict(watch.target.words)
+    if not isinstance(watch.target, Credential) and "cli" in configuration.show_addresses:
+        words["address"] = watch.target.address.reveal()
+    name = words.get("address") or watch.id.partition("/")[2]
+    click.echo("\n".join([*lines(name, result, words), ""]))
+
+
+def _as_json(result: Result) -> dict[str, object]:
+    return {**_RESULT.dump_python(result, mode="json"), "outcome": result.outcome.value}

@@ -1,0 +1,214 @@
+"""From the validated file to domain objects: references resolved, names joined, every problem kept with its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from checks.core.check import Check
+from checks.core.secret import Address, Secret
+from checks.core.settings import Settings
+from checks.core.target import (
+    App,
+    ClientCertificate,
+    ClientSecret,
+    Cloud,
+    Credential,
+    Endpoint,
+    Mailbox,
+    Material,
+    Owner,
+    Tenant,
+)
+from monitor.config import model
+from monitor.config.certificates import read_certificate
+from monitor.config.configuration import CheckPlan, Configuration, ConfiguredMailbox
+from monitor.config.places import Path as KeyPath
+from monitor.config.references import resolve
+from monitor.model import Channel, Policy
+
+# The public cloud. Sources: "National clouds" (authority), "Authenticate an IMAP, POP or SMTP connection using OAuth"
+# (scope), "POP, IMAP and SMTP settings" (host and port).
+PUBLIC = model.Cloud()
+
+
+class Builder:
+    """Builds once; afterwards `problems` holds what was wrong, and the result is of use only if that is empty."""
+
+    def __init__(self, file: model.File, base: Path, checks: Mapping[str, Check], *, resolve_secrets: bool) -> None:
+        self._file = file
+        self._base = base
+        self._checks = checks
+        self._resolve_secrets = resolve_secrets
+        self.problems: list[tuple[KeyPath, str]] = []
+
+    def build(self) -> Configuration | None:
+        """The configuration, or None when nothing sensible can be made of it."""
+        file = self._file
+        clouds = {name: self._cloud(name, cloud) for name, cloud in {"public": PUBLIC, **file.clouds}.items()}
+        tenants = {
+            name: Tenant(name=name, tenant_id=tenant.tenant_id, cloud=cloud)
+            for name, tenant in file.tenants.items()
+            if (cloud := self._named(clouds, tenant.cloud, ("tenants", name, "cloud"), "cloud")) is not None
+        }
+        credentials: dict[str, Credential] = {}
+        for name, app in file.apps.items():
+            tenant = self._named(tenants, app.tenant, ("apps", name, "tenant"), "tenant", known=file.tenants)
+            material = self._material(app.credential, ("apps", name, "credential"))
+            if tenant is not None and material is not None:
+                owner = Owner(team=app.owner.team, contact=app.owner.contact)
+                registered = App(id=name, tenant=tenant, client_id=app.client_id, owner=owner)
+                credentials[name] = Credential(app=registered, material=material, expires=app.credential.expires)
+        mailboxes = [
+            built
+            for name, mailbox in file.mailboxes.items()
+            if (built := self._mailbox(name, mailbox, credentials)) is not None
+        ]
+        token = self._checks["token"]
+        planned = self._plan(token, {}, ("defaults", "checks", "token"))
+        self._check_names(file.defaults.checks, ("defaults", "checks"))
+        channels = [
+            Channel(name=name, url=url)
+            for name, channel in file.alerts.channels.items()
+            if (url := self._secret(channel.url, ("alerts", "channels", name, "url"))) is not None
+        ]
+        if self.problems:
+            return None
+        policy = file.alerts.policy
+        host, _, port = file.web.listen.rpartition(":")
+        return Configuration(
+            apps={name: credential.app for name, credential in credentials.items()},
+            credentials={credential.id: credential for credential in credentials.values()},
+            token_checks={credential.id: planned for credential in credentials.values()} if planned else {},
+            mailboxes=tuple(mailboxes),
+            channels=tuple(channels),
+            policy=Policy(
+                fail_after=policy.fail_after, recover_after=policy.recover_after, remind_every=policy.remind_every
+            ),
+            store_url=file.store,
+            listen=(host.strip("[]"), int(port)),
+            show_addresses=frozenset(file.privacy.addresses),
+            ehlo_name=file.network.ehlo_name,
+        )
+
+    def _named(
+        self,
+        things: Mapping[str, Any],
+        name: str,
+        where: KeyPath,
+        what: str,
+        *,
+        known: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """The thing of that name; silent when it is known but could not be made, which has been said elsewhere."""
+        if name not in (known or things):
+            self.problems.append((where, f"there is no {what} {name!r}; known: {', '.join(known or things) or 'none'}"))
+        return things.get(name)
+
+    def _cloud(self, name: str, cloud: model.Cloud) -> Cloud:
+        ca_file = self._ca_file(cloud.ca_file, ("clouds", name, "ca_file"))
+        own = self._ca_file(cloud.smtp.ca_file, ("clouds", name, "smtp", "ca_file"))
+        return Cloud(
+            name=name,
+            authority=cloud.authority.rstrip("/"),
+            scope=cloud.scope,
+            smtp=Endpoint(host=cloud.smtp.host, port=cloud.smtp.port, tls=cloud.smtp.tls, ca_file=own or ca_file),
+            ca_file=ca_file,
+        )
+
+    def _ca_file(self, name: str | None, where: KeyPath) -> str | None:
+        if name is None:
+            return None
+        path = self._base / name
+        if not path.is_file():
+            self.problems.append((where, f"there is no file {path}"))
+        return str(path)
+
+    def _secret(self, reference: str, where: KeyPath) -> Secret | None:
+        if not self._resolve_secrets:
+            return Secret("not resolved")
+        try:
+            return resolve(reference, self._base)
+        except ValueError as error:
+            self.problems.append((where, str(error)))
+            return None
+
+    def _material(self, credential: model.Credential, where: KeyPath) -> Material | None:
+        if (credential.secret is None) == (credential.certificate is None):
+            self.problems.append((where, "expected exactly one of: secret, certificate"))
+            return None
+        if credential.secret is not None:
+            secret = self._secret(credential.secret, (*where, "secret"))
+            return ClientSecret(secret) if secret else None
+        return self._certificate(credential.certificate, (*where, "certificate"))
+
+    def _certificate(self, certificate: model.Certificate | None, where: KeyPath) -> ClientCertificate | None:
+        if certificate is None or not self._resolve_secrets:
+            return ClientCertificate(key_pem=Secret("not resolved"), certificate_pem="")
+        passphrase = None
+        if certificate.passphrase is not None:
+            passphrase = self._secret(certificate.passphrase, (*where, "passphrase"))
+            if passphrase is None:
+                return None
+        try:
+            return read_certificate(self._base / certificate.file, passphrase)
+        except ValueError as error:
+            self.problems.append(((*where, "file"), str(error)))
+            return None
+
+    def _mailbox(
+        self, name: str, mailbox: model.Mailbox, credentials: Mapping[str, Credential]
+    ) -> ConfiguredMailbox | None:
+        where: KeyPath = ("mailboxes", name)
+        credential = self._named(credentials, mailbox.app, (*where, "app"), "app", known=self._file.apps)
+        self._check_names(mailbox.checks, (*where, "checks"))
+        plans: dict[str, CheckPlan] = {}
+        for check in self._checks.values():
+            said = mailbox.checks.get(check.name, {} if check.always else False)
+            if check.target == "mailbox" and said is not False:
+                plan = self._plan(check, said, (*where, "checks", check.name))
+                if plan is not None:
+                    plans[check.name] = plan
+        if credential is None:
+            return None
+        return ConfiguredMailbox(
+            mailbox=Mailbox(
+                id=name, address=Address(mailbox.address), credential=credential, endpoint=credential.cloud.smtp
+            ),
+            importance=mailbox.importance,
+            labels=mailbox.labels,
+            checks=plans,
+        )
+
+    def _check_names(self, named: Mapping[str, object], where: KeyPath) -> None:
+        for name in named:
+            self._named(self._checks, name, (*where, name), "check")
+
+    def _plan(self, check: Check, said: Mapping[str, Any], where: KeyPath) -> CheckPlan | None:
+        """A check's times and settings: the target's own, else the defaults', else the check's."""
+        merged = {**self._file.defaults.checks.get(check.name, {}), **said}
+        rest = {key: value for key, value in merged.items() if key not in model.CheckTimes.model_fields}
+        if "to" in rest and isinstance(rest["to"], list):
+            rest["to"] = tuple(address for name in rest["to"] if (address := self._inbox(name, where)) is not None)
+        try:
+            times = model.CheckTimes.model_validate(merged)
+            settings: Settings = check.settings.model_validate(rest)
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_input=False):
+                unknown = one["type"] == "extra_forbidden"
+                known = ", ".join([*model.CheckTimes.model_fields, *check.settings.model_fields])
+                message = f"unknown key; known here: {known}" if unknown else one["msg"].removeprefix("Value error, ")
+                self.problems.append(((*where, *one["loc"]), message))
+            return None
+        interval = times.interval or check.interval
+        timeout = times.timeout or min(check.timeout, interval)
+        if timeout > interval:
+            self.problems.append(((*where, "timeout"), f"{timeout:g} s is longer than the interval of {interval:g} s"))
+        return CheckPlan(interval=interval, timeout=timeout, settings=settings)
+
+    def _inbox(self, name: object, where: KeyPath) -> Address | None:
+        inbox = self._named(self._file.inboxes, str(name), (*where, "to"), "inbox")
+        return Address(inbox.address) if inbox is not None else None

@@ -1,0 +1,148 @@
+"""The configuration: a good file becomes domain objects; a wrong one is explained, all of it, with places."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from checks.core.secret import Secret
+from checks.core.target import ClientSecret
+from checks.registry import CHECKS
+from monitor.config import Configuration, ConfigurationError, load
+from monitor.plan import plan_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+GOOD = """\
+tenants:
+  contoso: {tenant_id: 11111111-2222-4333-8444-555555555555}
+apps:
+  billing-mailer:
+    tenant: contoso
+    client_id: 3fd2b7a9-0000-4000-8000-000000000001
+    owner: {team: finance, contact: "#finance-it"}
+    credential:
+      secret: env:BILLING_SECRET
+      expires: 2027-03-01
+mailboxes:
+  billing:
+    address: billing@contoso.example
+    app: billing-mailer
+    importance: critical
+    checks:
+      smtp_auth: {interval: 5m, timeout: 20s}
+      canary: {interval: 30m, to: [canary-inbox]}
+  quiet:
+    address: quiet@contoso.example
+    app: billing-mailer
+    checks: {smtp_auth: false}
+inboxes:
+  canary-inbox: {address: canary@contoso.example}
+defaults:
+  checks:
+    token: {interval: 10m}
+alerts:
+  channels:
+    chat: {url: env:CHAT_URL}
+  policy: {fail_after: 3}
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Configuration]:
+    """Loads a text as a file called c.yaml, with both secrets set."""
+    monkeypatch.setenv("BILLING_SECRET", "s3cret~value")
+    monkeypatch.setenv("CHAT_URL", "json://127.0.0.1/planted-token")
+    monkeypatch.chdir(tmp_path)
+
+    def loaded(text: str) -> Configuration:
+        Path("c.yaml").write_text(text)
+        return load(Path("c.yaml"), CHECKS)
+
+    return loaded
+
+
+def problems(read: Callable[[str], Configuration], text: str) -> list[str]:
+    """What is said of a wrong file."""
+    with pytest.raises(ConfigurationError) as caught:
+        read(text)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_a_good_file_becomes_watches(read: Callable[[str], Configuration]) -> None:
+    """Defaults are filled, a check can be switched off, and canaries run only where they are named."""
+    configuration = read(GOOD)
+    watches = plan_of(configuration).watches
+    assert {"token/billing-mailer/current", "smtp_auth/billing", "canary/billing"} == set(watches)
+    assert (300.0, 20.0) == (watches["smtp_auth/billing"].interval, watches["smtp_auth/billing"].timeout)
+    assert "canary@contoso.example" == watches["canary/billing"].settings.to[0].reveal()
+    assert "smtp.office365.com:587" == watches["canary/billing"].endpoint
+    assert ClientSecret(Secret("s3cret~value")) == configuration.credentials["billing-mailer/current"].material
+    assert 3 == configuration.policy.fail_after
+
+
+def test_nothing_secret_shows_in_a_configuration(read: Callable[[str], Configuration]) -> None:
+    """Printing the whole configuration shows neither secrets nor addresses."""
+    shown = repr(read(GOOD))
+    assert not [private for private in ("s3cret", "planted-token", "billing@", "canary@") if private in shown]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "expected"),
+    [
+        ("intervall: 5m", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.intervall: unknown key; known here: interval, timeout"),
+        ("tennant: contoso", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tennant: unknown key; did you mean tenant?"),
+        ("interval: 5 minutes", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.interval: expected a duration such as 30s, 5m, 1h or 60d"),
+        ("timeout: 6m", "timeout: 20s", "c.yaml:17:33: mailboxes.billing.checks.smtp_auth.timeout: 360 s is longer than the interval of 300 s"),
+        ("tenant: fabrikam", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tenant: there is no tenant 'fabrikam'; known: contoso"),
+        ("to: [nowhere]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox 'nowhere'; known: canary-inbox"),
+        ("secret: env:UNSET", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: env:UNSET: this environment variable is not set"),
+        ("secret: s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: expected a reference: env:NAME, file:PATH or cmd:COMMAND; secrets do not stand in this file"),
+        ("smpt_auth: {", "smtp_auth: {", "c.yaml:17:7: mailboxes.billing.checks.smpt_auth: there is no check 'smpt_auth'; known: token, smtp_auth, canary"),
+        ("apps:\n  billing-mailer: {}\napps:", "apps:", "c.yaml:5:1: apps: this key stands here twice"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_explained_with_its_place(
+    read: Callable[[str], Configuration], wrong: str, right: str, expected: str
+) -> None:
+    """A mistake is named with file, line, column, path, and what was expected; a secret is never repeated."""
+    assert right in GOOD
+    assert expected in problems(read, GOOD.replace(right, wrong, 1))
+
+
+def test_all_mistakes_are_told_at_once(read: Callable[[str], Configuration]) -> None:
+    """Two unknown names and an unset variable give three problems."""
+    text = GOOD.replace("env:BILLING_SECRET", "env:UNSET").replace("env:CHAT_URL", "env:UNSET_TOO")
+    assert 3 == len(problems(read, text.replace("to: [canary-inbox]", "to: [nowhere]")))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "c.yaml: is empty: expected tenants, apps and mailboxes"),
+        ("- a\n", "c.yaml:1:1: expected keys such as tenants, apps and mailboxes"),
+        ("a: [1\n", "c.yaml:2:1: is not YAML: did not find expected ',' or ']'"),
+        ("a: &x 1\nb: *x\n", "c.yaml:2:4: aliases (*name) are not allowed: write the values out, or use `defaults`"),
+        ("{}", "c.yaml:1:1: apps: is missing"),
+    ],
+)
+def test_what_is_no_configuration_is_said_so(read: Callable[[str], Configuration], text: str, expected: str) -> None:
+    """Empty files, lists, broken YAML and alias bombs are explained, never a traceback."""
+    assert expected in problems(read, text)
+
+
+def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    """A missing file, a directory and bytes that are no text are explained."""
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for name, expected in (("none", "no such file"), ("", "cannot be read"), ("bytes", "is not UTF-8")):
+        with pytest.raises(ConfigurationError, match=expected):
+            load(tmp_path / name, CHECKS)
+
+
+def test_without_secrets_references_are_not_resolved(tmp_path: Path) -> None:
+    """A checkout that has no secrets can still be validated."""
+    (tmp_path / "c.yaml").write_text(GOOD)
+    assert 2 == len(load(tmp_path / "c.yaml", CHECKS, secrets=False).mailboxes)
