@@ -9,24 +9,36 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import quote, quote_plus
 
 MASK = "***"
 
-# A JSON Web Token (RFC 7519): two or three base64url parts, the first of which starts with `{"` = `eyJ`.
-_JWT = re.compile(r"eyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
+# All shapes are matched from the start of a run of their characters and never from its middle (the look-behinds), and no
+# run is tried twice: foreign text of any sort costs time in proportion to its length.
+#
+# A JSON Web Token (RFC 7519): two or three base64url parts, the first of which starts with `{"` = `eyJ`. What is glued
+# to its front goes with it.
+_JWT = re.compile(r"(?<![\w-])(?=[\w-]*?eyJ[\w-]{8})[\w-]++\.[\w-]+(?:\.[\w-]*)?")
 # Any long run of base64 or base64url: SASL responses (RFC 4954), assertions, keys. Real texts have no such words; GUIDs
 # (36 characters with dashes) and message ids stay below it.
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
-# What RFC 5321 calls a Mailbox, loosely: enough to hide every address that a server may echo.
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)+")
-# C0 and C1 controls: they could rewrite a terminal or forge a line of a log.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{64,}={0,2}")
+_MIN_BASE64 = 64
+# What RFC 5321 calls a Mailbox, loosely: enough to hide every address that a server may echo, also one in a URL.
+_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~-]"
+_DOMAIN = r"[\w-]+(?:\.[\w-]+)*"
+_ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}++@{_DOMAIN}(?:{_LOCAL}*+@{_DOMAIN})*")
+_ADDRESS_IN_URL = re.compile(r"(?<![\w.+%'~-])(?=[\w.+%'~-]*?%40)[\w.+%'~-]++")
+# C0 and C1 controls, separators, invisible and bidirectional marks (Unicode TR 36, "Bidirectional Text Spoofing"): they
+# could rewrite a terminal, forge a line of a log, or split a value so that it is not known again.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 MAX_TEXT = 1000  # characters of foreign text that evidence keeps: the longest known reply of Exchange Online has 600
+_MAX_READ = 8 * MAX_TEXT  # characters of foreign text that are looked at
+_MAX_ADDRESS = 320  # RFC 5321, section 4.5.3.1: 64 for the local part, the @, 255 for the domain
+_MIN_INNER = 8  # the shortest piece of base64 that is taken for a known value; a shorter one occurs by chance
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,8 +76,9 @@ class Address:
 
     @property
     def domain(self) -> str:
-        """The part behind the last `@`."""
-        return self._value.rpartition("@")[2]
+        """The part behind the last `@`; empty for what is no address."""
+        _, at, domain = self._value.rpartition("@")
+        return domain if at else ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self})"
@@ -80,44 +93,68 @@ class Address:
 class Redactor:
     """Makes foreign text fit to be kept: known values masked, look-alikes masked, controls gone, length bounded."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_longest")
 
     def __init__(self, private: Iterable[Secret | Address] = ()) -> None:
         self._known: tuple[tuple[str, str], ...] = ()
+        self._longest = _MAX_ADDRESS
         for value in private:
             self.learn(value)
 
     def learn(self, value: Secret | Address) -> None:
-        """From now on hide this value, also in its base64 and URL-encoded forms."""
-        shown = "[secret]" if isinstance(value, Secret) else "[address]"
+        """From now on hide this value, also in its base64 and URL-encoded forms, and inside of longer base64."""
         plain = value.reveal()
         if not plain:
             return
-        encoded = base64.b64encode(plain.encode()).decode().rstrip("=")
-        forms = {plain, encoded, quote(plain, safe=""), quote_plus(plain)}
-        found = {*self._known, *((form.casefold(), shown) for form in forms)}
+        shown = "[secret]" if isinstance(value, Secret) else "[address]"
+        found = {*self._known, *((form.casefold(), shown) for form in _forms(plain))}
+        # The longest first: a form may be part of another one.
         self._known = tuple(sorted(found, key=lambda item: (-len(item[0]), item)))
+        self._longest = max(_MAX_ADDRESS, len(self._known[0][0]))
 
     def __call__(self, text: str) -> str:
         """The text without anything private, on one line, at most `MAX_TEXT` characters."""
+        cut = len(text) > _MAX_READ
         # Bytes that were no UTF-8 arrive as lone surrogates (PEP 383) and would break every encoder further on.
-        text = text[: 8 * MAX_TEXT].encode("utf-8", "replace").decode()
+        text = text[:_MAX_READ].encode("utf-8", "replace").decode()
         text = _CONTROL.sub(" ", text)
+        folded = text.casefold()
         for needle, shown in self._known:
-            text = _replace_folded(text, needle, shown)
+            if needle in folded:
+                text = _replace_folded(text, folded, needle, shown)
+                folded = text.casefold()
         text = _JWT.sub("[token]", text)
         text = _ADDRESS.sub("[address]", text)
+        text = _ADDRESS_IN_URL.sub("[address]", text)
         text = _BASE64.sub("[base64]", text)
-        return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+        if cut:  # the end may be the first half of something private, which nobody would know again
+            text = text[: -self._longest]
+        return text if len(text) <= MAX_TEXT and not cut else text[: MAX_TEXT - 1] + "…"
 
 
-def _replace_folded(text: str, needle: str, shown: str) -> str:
+def _forms(plain: str) -> Iterator[str]:
+    """A value as it may come back: as it is, in a URL, in base64, and what of it shows inside a longer base64 text.
+
+    Three bytes become four characters, so there are three ways in which a value can lie in base64 (RFC 4648, section
+    4); the characters at both ends also hold bits of its neighbours and are left out. Long base64 hides by its shape.
+    """
+    data = plain.encode("utf-8", "replace")
+    whole = base64.b64encode(data).decode().rstrip("=")
+    yield from (plain, quote(data), quote(data, safe=""), quote_plus(data), whole, quote(whole, safe=""))
+    for before in range(3) if len(whole) < _MIN_BASE64 else ():
+        inner = base64.b64encode(bytes(before) + data).decode()[4 * (before > 0) : (before + len(data)) // 3 * 4]
+        if len(inner) >= _MIN_INNER:
+            yield inner
+            yield inner.translate(_URL_SAFE)
+
+
+_URL_SAFE = str.maketrans("+/", "-_")
+
+
+def _replace_folded(text: str, folded: str, needle: str, shown: str) -> str:
     """Replace without regard to case; a regular expression would have to be compiled for each secret."""
-    folded = text.casefold()
-    if needle not in folded:
-        return text
     if len(folded) != len(text):  # a character that folds to several (such as the German sharp s): positions differ
-        return re.sub(re.escape(needle), shown, folded)
+        return folded.replace(needle, shown)
     parts: list[str] = []
     start = 0
     while (at := folded.find(needle, start)) >= 0:
