@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from checks.core.clock import Clock
 from monitor.alerts.channels import Sender
@@ -26,6 +26,22 @@ SHORTEST_DELAY_S = 5.0
 LONGEST_DELAY_S = 300.0
 GIVE_UP_AFTER = timedelta(hours=24)
 _LONGEST_REST_S = 60.0  # so that a wall clock that was set back delays nothing for long
+
+
+class Queue(Protocol):
+    """Where notices wait; the store is one."""
+
+    async def claim(self, now: datetime, limit: int, channel: str | None = None) -> tuple[Notice, ...]:
+        """Take up to `limit` due notices of a channel; `attempts` of each counts this one."""
+
+    async def next_claim_at(self, channel: str | None = None) -> datetime | None:
+        """When the next notice of a channel can be claimed; None when none is waiting."""
+
+    async def delivered(self, item: Notice, at: datetime) -> None:
+        """Mark a notice as delivered."""
+
+    async def failed(self, item: Notice, next_attempt_at: datetime | None, error: str) -> None:
+        """Let a notice wait for its next attempt, or give it up (None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,10 @@ class NoticeStore(Protocol):
     async def claim(self, now: datetime, limit: int, channel: str) -> tuple[Notice, ...]:
         """Mark due notices of a channel as under way, and give them."""
 
-    async def delivered(self, notice: Notice, at: datetime) -> None:
+    async def delivered(self, item: Notice, at: datetime) -> None:
         """A notice has arrived."""
 
-    async def failed(self, notice: Notice, next_attempt_at: datetime | None, error: str) -> None:
+    async def failed(self, item: Notice, next_attempt_at: datetime | None, error: str) -> None:
         """An attempt failed; None: there will be no other."""
 
     async def next_claim_at(self, channel: str) -> datetime | None:
