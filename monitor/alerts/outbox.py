@@ -28,22 +28,6 @@ GIVE_UP_AFTER = timedelta(hours=24)
 _LONGEST_REST_S = 60.0  # so that a wall clock that was set back delays nothing for long
 
 
-class Queue(Protocol):
-    """Where notices wait; the store is one."""
-
-    async def claim(self, now: datetime, limit: int, channel: str | None = None) -> tuple[Notice, ...]:
-        """Take up to `limit` due notices of a channel; `attempts` of each counts this one."""
-
-    async def next_claim_at(self, channel: str | None = None) -> datetime | None:
-        """When the next notice of a channel can be claimed; None when none is waiting."""
-
-    async def delivered(self, item: Notice, at: datetime) -> None:
-        """Mark a notice as delivered."""
-
-    async def failed(self, item: Notice, next_attempt_at: datetime | None, error: str) -> None:
-        """Let a notice wait for its next attempt, or give it up (None)."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Lane:
     channel: str
