@@ -20,6 +20,7 @@ from monitor.sim.refusals import Refused, refused
 from monitor.sim.wire import NONSENSE, misbehave, reset
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable
     from datetime import datetime
@@ -68,16 +69,15 @@ class Entra:
         """End the server."""
         await self._runner.cleanup()
 
-    async def serve(self, wire: Wire) -> None:
+    async def serve(self, wire: Wire, sock: socket.socket) -> None:
         """One connection, from the handshake to its end."""
         fault = self._world.wire_fault(SERVER, "tls")
         if fault is not None:
-            wire.resume()
+            await wire.open(sock)
             await misbehave(wire, fault, b"")
-        await wire.start_tls(self._context())
         server = self._runner.server
         if server is not None:
-            await wire.hand_over(server())
+            await wire.serve_tls(sock, self._context(), server())
 
     async def _instance(self, request: web.Request) -> web.Response:
         """What MSAL asks before it trusts an unknown authority, and after every error."""

@@ -28,6 +28,7 @@ from monitor.sim.submission import (
 from monitor.sim.wire import Gone, TooLong, misbehave
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Awaitable, Callable
 
@@ -54,9 +55,9 @@ class Exchange:
         self.mint = mint
         self.context = context
 
-    async def serve(self, wire: Wire) -> None:
+    async def serve(self, wire: Wire, sock: socket.socket) -> None:
         """One connection, from the banner to its end."""
-        wire.resume()
+        await wire.open(sock)
         await Session(self, wire).run()
 
 

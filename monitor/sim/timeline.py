@@ -140,4 +140,8 @@ async def play(
             in_force[number] = await office.inject(step.fault, step.subject, step.settings)
             tell(Happening(at_s, "injected", in_force[number]))
         else:
-            tell(Happening(at_s, "repaired", await office.repair(in_force.pop(number).id)))
+            try:
+                repaired = await office.repair(in_force.pop(number).id)
+            except KeyError:  # somebody was faster, through the control endpoint: there is nothing to tell
+                continue
+            tell(Happening(at_s, "repaired", repaired))

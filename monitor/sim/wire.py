@@ -1,8 +1,8 @@
 """One accepted connection, and the ways in which it can go wrong.
 
 `Wire` is a protocol of its own rather than asyncio's streams for three reasons: what came in before STARTTLS is
-dropped by clearing one buffer, a connection can be handed over to another protocol after the handshake, and bounds on
-lines and messages are kept while they arrive.
+dropped by clearing one buffer, another protocol can be served through it without giving up the connection, and bounds
+on lines and messages are kept while they arrive.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from monitor.sim.fault_settings import Drip, Nonsense, SmtpReply
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
 
     from monitor.sim.faults import Fault
 
@@ -42,8 +41,7 @@ class TooLong(Exception):  # noqa: N818  likewise
 class Wire(asyncio.Protocol):
     """A connection to read lines and bytes from, to send bytes on, and to break."""
 
-    def __init__(self, arrived: Callable[[Wire], None] | None = None) -> None:
-        self._arrived = arrived
+    def __init__(self) -> None:
         self._transport: Any = None
         self._buffer = bytearray()
         self._ended = False
@@ -51,13 +49,16 @@ class Wire(asyncio.Protocol):
         self._reading: asyncio.Future[None] | None = None
         self._writing: asyncio.Future[None] | None = None
         self._held = False
+        self._doomed = False
         self._delegate: asyncio.Protocol | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection stands."""
         self._transport = transport
-        if self._arrived is not None:
-            self._arrived(self)
+        if self._delegate is not None:
+            self._delegate.connection_made(transport)
+        if self._doomed:
+            reset(transport)
 
     def data_received(self, data: bytes) -> None:
         """Something came in."""
@@ -105,6 +106,26 @@ class Wire(asyncio.Protocol):
         if self._writing is not None and not self._writing.done():
             self._writing.set_result(None)
         self._writing = None
+
+    async def open(self, sock: socket.socket) -> None:
+        """Begin on an accepted socket, in clear text."""
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: self, sock)
+
+    async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
+        """Serve an accepted socket in TLS by another protocol; returns when the connection is over.
+
+        `Gone` when the handshake fails.
+        """
+        self._delegate = protocol
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self, sock, ssl=context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+            )
+        except OSError as error:  # refused certificates, resets, time-outs: ssl.SSLError is one too
+            raise Gone from error
+        if self._transport is None:  # the peer left during the handshake without a word, which is not an error there
+            raise Gone
+        await self._lost
 
     @property
     def peer(self) -> str:
@@ -189,34 +210,11 @@ class Wire(asyncio.Protocol):
             self.connection_lost(None)
             raise Gone
 
-    async def hand_over(self, protocol: asyncio.Protocol) -> None:
-        """Let another protocol have the connection, with what has already come in; returns when it is over."""
-        if self._lost.done():
-            raise Gone
-        self._delegate = protocol
-        protocol.connection_made(self._transport)
-        if self._buffer:
-            protocol.data_received(self._take(len(self._buffer)))
-        if self._ended:
-            protocol.eof_received()
-        await self._lost
-
-    def resume(self) -> None:
-        """Begin to read, where reading was held back on arrival."""
-        self._transport.resume_reading()
-
-    def hold(self) -> None:
-        """Read nothing for now."""
-        self._transport.pause_reading()
-
-    def abort(self) -> None:
-        """End the connection at once, without any farewell."""
-        if self._transport is not None:
-            self._transport.abort()
-
     def reset(self) -> None:
-        """End the connection with a TCP reset."""
-        reset(self._transport)
+        """End the connection with a TCP reset; one that is still in its handshake, at its end."""
+        self._doomed = True
+        if self._transport is not None:
+            reset(self._transport)
 
     async def close(self) -> None:
         """Send what is left and close; returns when the connection is gone, at the latest after a second."""

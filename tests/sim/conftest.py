@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -30,11 +31,15 @@ def hr_certificate() -> ClientCertificate:
 
 @pytest.fixture
 async def office(
-    tmp_path: Path, signing_key: rsa.RSAPrivateKey, hr_certificate: ClientCertificate
+    tmp_path: Path,
+    signing_key: rsa.RSAPrivateKey,
+    hr_certificate: ClientCertificate,
+    caplog: pytest.LogCaptureFixture,
 ) -> AsyncIterator[Microsoft365]:
-    """The default world, running."""
+    """The default world, running; whatever clients do to it, it must not log an error."""
     async with Microsoft365(tmp_path, contoso(hr_certificate=hr_certificate), key=signing_key) as running:
         yield running
+    assert [] == [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.fixture

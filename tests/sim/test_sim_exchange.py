@@ -443,6 +443,21 @@ async def test_a_line_without_end_is_cut_off(office: Microsoft365) -> None:
     assert is_refusal("500 5.5.2 Syntax error, line too long", (await asyncio.to_thread(talk)).decode().strip())
 
 
+async def test_a_client_that_says_nothing_is_let_go(office: Microsoft365, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server does not wait for ever."""
+    monkeypatch.setattr("monitor.sim.exchange.IDLE_S", 0.01)
+
+    def listen() -> bytes:
+        with (
+            socket.create_connection(("localhost", office.smtp_port), timeout=10) as plain,
+            plain.makefile("rb") as said,
+        ):
+            return said.readlines()[-1]
+
+    said = (await asyncio.to_thread(listen)).decode().strip()
+    assert is_refusal("451 4.7.0 Timeout waiting for client input", said)
+
+
 async def test_a_message_can_come_in_chunks(office: Microsoft365, peer: Peer) -> None:
     """BDAT works, because CHUNKING is offered."""
 

@@ -127,6 +127,25 @@ async def test_whatever_is_repaired_leaves_no_trace(plan: list[tuple[float, floa
     assert sorted(at for at, _, _ in bench.told) == [at for at, _, _ in bench.told]
 
 
+async def test_a_fault_that_somebody_else_repaired_is_passed_over() -> None:
+    """A reset in the middle does not end the time line."""
+    bench = Bench()
+    plan = (Step(1.0, 3.0, "mailbox_full", BILLING), Step(2.0, 4.0, "sender_restricted", BILLING))
+
+    def reset_at_2(happening: Happening) -> None:
+        bench.tell(happening)
+        if happening.at_s == 2.0:
+            bench.world.repair("f1")
+
+    await play(plan, bench, clock=bench.clock, sleep=bench.sleep, tell=reset_at_2)
+    expected = [
+        (1.0, "injected", "mailbox_full"),
+        (2.0, "injected", "sender_restricted"),
+        (4.0, "repaired", "sender_restricted"),
+    ]
+    assert expected == bench.told
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
