@@ -58,5 +58,6 @@ CHECK = Check(
     interval=1800.0,
     timeout=60.0,
     always=False,
+    patient=True,
     run=run,
 )

@@ -17,8 +17,8 @@ class Check:
     """One line of the registry.
 
     `interval` and `timeout` are defaults in seconds. `always`: it runs for every target unless switched off; the others
-    run only where they are named. `run(target, settings, trace, kit)` catches nothing; what it raises, `run_check`
-    turns into a result.
+    run only where they are named. `patient`: it uses something up, so a restart does not run it early.
+    `run(target, settings, trace, kit)` catches nothing; what it raises, `run_check` turns into a result.
     """
 
     name: str
@@ -28,4 +28,5 @@ class Check:
     interval: float
     timeout: float
     always: bool
+    patient: bool = False
     run: Callable[[Any, Any, Trace, Kit], Awaitable[None]]

@@ -46,6 +46,9 @@ class TlsContexts(Protocol):
     def context(self, ca_file: str | None) -> ssl.SSLContext:
         """The context that trusts the system's CAs, or only those of `ca_file`. Raises OSError for a bad file."""
 
+    def forget(self) -> None:
+        """Read every CA anew when it is next asked for: files may have changed."""
+
 
 class Tokens(Protocol):
     """Access tokens from the authority."""
@@ -55,6 +58,9 @@ class Tokens(Protocol):
 
     async def current(self, credential: Credential, trace: Trace) -> AccessToken:
         """A token that lives long enough for mail: the last one or a new one, one request at a time. Raises Failure."""
+
+    def keep_only(self, credentials: frozenset[Credential]) -> None:
+        """Forget the tokens of all other credentials."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

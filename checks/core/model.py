@@ -77,6 +77,23 @@ class Blame(StrEnum):
     MONITOR = "monitor"
     UNCLEAR = "unclear"
 
+    @property
+    def person(self) -> str:
+        """Who that is, as it reads after "whose move:"."""
+        return _PERSONS[self]
+
+
+_PERSONS = {
+    Blame.CONFIGURATION: "whoever configures the application",
+    Blame.ENTRA_ADMIN: "the Entra ID administrator",
+    Blame.EXCHANGE_ADMIN: "the Exchange Online administrator",
+    Blame.USER: "the owner of the mailbox",
+    Blame.NETWORK: "the network team",
+    Blame.MICROSOFT: "Microsoft",
+    Blame.MONITOR: "whoever runs mailcanary",
+    Blame.UNCLEAR: "not clear yet",
+}
+
 
 class Scope(StrEnum):
     """How far a cause reaches. A row of the table may say `target`: whatever the watch is aimed at."""

@@ -43,7 +43,7 @@ async def run_check(
         measures=trace.measures,
         facts=tuple(trace.facts),
         findings=tuple(_finding(evidence, target) for evidence in trace.evidence),
-        transcript=tuple(trace.transcript) if trace.evidence else (),
+        transcript=trace.transcript() if trace.evidence else (),
     )
 
 

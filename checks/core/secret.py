@@ -93,24 +93,30 @@ class Address:
 class Redactor:
     """Makes foreign text fit to be kept: known values masked, look-alikes masked, controls gone, length bounded."""
 
-    __slots__ = ("_known", "_longest")
+    __slots__ = ("_private", "_worked_out")
 
     def __init__(self, private: Iterable[Secret | Address] = ()) -> None:
-        self._known: tuple[tuple[str, str], ...] = ()
-        self._longest = _MAX_ADDRESS
-        for value in private:
-            self.learn(value)
+        self._private = frozenset(private)
+        self._worked_out: tuple[frozenset[Secret | Address], tuple[tuple[str, str], ...]] = frozenset(), ()
 
     def learn(self, value: Secret | Address) -> None:
         """From now on hide this value, also in its base64 and URL-encoded forms, and inside of longer base64."""
-        plain = value.reveal()
-        if not plain:
-            return
-        shown = "[secret]" if isinstance(value, Secret) else "[address]"
-        found = {*self._known, *((form.casefold(), shown) for form in _forms(plain))}
-        # The longest first: a form may be part of another one.
-        self._known = tuple(sorted(found, key=lambda item: (-len(item[0]), item)))
-        self._longest = max(_MAX_ADDRESS, len(self._known[0][0]))
+        self._private |= {value}
+
+    def _known(self) -> tuple[tuple[str, str], ...]:
+        """What to look for and what to show for it: worked out when there is text, which most runs never have."""
+        private, known = self._worked_out
+        if private is not self._private:
+            private = self._private  # kept beside what was made of it: another thread may learn in the meantime
+            found = {
+                (form.casefold(), "[secret]" if isinstance(value, Secret) else "[address]")
+                for value in private
+                for form in _forms(value.reveal())
+            }
+            # The longest first: a form may be part of another one.
+            known = tuple(sorted(found, key=lambda item: (-len(item[0]), item)))
+            self._worked_out = private, known
+        return known
 
     def __call__(self, text: str) -> str:
         """The text without anything private, on one line, at most `MAX_TEXT` characters."""
@@ -119,7 +125,8 @@ class Redactor:
         text = text[:_MAX_READ].encode("utf-8", "replace").decode()
         text = _CONTROL.sub(" ", text)
         folded = text.casefold()
-        for needle, shown in self._known:
+        known = self._known()
+        for needle, shown in known:
             if needle in folded:
                 text = _replace_folded(text, folded, needle, shown)
                 folded = text.casefold()
@@ -128,7 +135,8 @@ class Redactor:
         text = _ADDRESS_IN_URL.sub("[address]", text)
         text = _BASE64.sub("[base64]", text)
         if cut:  # the end may be the first half of something private, which nobody would know again
-            text = text[: -self._longest]
+            longest = len(known[0][0]) if known else 0
+            text = text[: -max(_MAX_ADDRESS, longest)]
         return text if len(text) <= MAX_TEXT and not cut else text[: MAX_TEXT - 1] + "…"
 
 
@@ -138,6 +146,8 @@ def _forms(plain: str) -> Iterator[str]:
     Three bytes become four characters, so there are three ways in which a value can lie in base64 (RFC 4648, section
     4); the characters at both ends also hold bits of its neighbours and are left out. Long base64 hides by its shape.
     """
+    if not plain:
+        return
     data = plain.encode("utf-8", "replace")
     whole = base64.b64encode(data).decode().rstrip("=")
     yield from (plain, quote(data), quote(data, safe=""), quote_plus(data), whole, quote(whole, safe=""))

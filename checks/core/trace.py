@@ -29,7 +29,7 @@ class Failure(Exception):  # noqa: N818 - a word of the design: what a check fai
 class Trace:
     """What one run has seen so far. Belongs to one run and one task."""
 
-    __slots__ = ("_clock", "_current", "_since", "evidence", "facts", "measures", "phases", "redact", "transcript")
+    __slots__ = ("_clock", "_current", "_lines", "_since", "evidence", "facts", "measures", "phases", "redact")
 
     def __init__(self, clock: Clock, redact: Redactor) -> None:
         self._clock = clock
@@ -40,33 +40,38 @@ class Trace:
         self.measures: dict[str, float] = {}
         self.facts: list[Fact] = []
         self.evidence: list[Evidence] = []
-        self.transcript: list[str] = []
+        self._lines: list[tuple[str, str]] = []
 
     @contextmanager
     def phase(self, phase: Phase, protocol: Protocol) -> Iterator[None]:
         """Time a named step. Phases do not nest; one that is left by an exception counts as not finished."""
-        self._current = phase, protocol
-        self._since = self._clock.monotonic()
+        self.begin(phase, protocol)
         try:
             yield
         except BaseException:
-            self._end(finished=False)
+            self.end(finished=False)
             raise
-        self._end(finished=True)
-        self._current = None
+        self.end(finished=True)
+
+    def begin(self, phase: Phase, protocol: Protocol) -> None:
+        """Begin a phase, for those who end it themselves."""
+        self._current = phase, protocol
+        self._since = self._clock.monotonic()
+
+    def end(self, *, finished: bool) -> None:
+        """End the phase that is under way. One that did not finish stays the place of what is still to be said."""
+        if self._current is not None:
+            self.phases.append(PhaseTime(self._current[0], self._clock.monotonic() - self._since, finished))
+        if finished:
+            self._current = None
 
     def turn(self, phase: Phase) -> None:
         """End the current phase well and go on in another: for steps that a library takes in one call."""
         if self._current is None or self._current[0] is phase:
             return
-        self._end(finished=True)
-        self._current = phase, self._current[1]
-        self._since = self._clock.monotonic()
-
-    def _end(self, *, finished: bool) -> None:
-        if self._current is not None:
-            phase = self._current[0]
-            self.phases.append(PhaseTime(phase, self._clock.monotonic() - self._since, finished))
+        protocol = self._current[1]
+        self.end(finished=True)
+        self.begin(phase, protocol)
 
     @property
     def where(self) -> tuple[Phase, Protocol]:
@@ -98,9 +103,13 @@ class Trace:
         self.facts.append(fact)
 
     def line(self, who: str, text: str) -> None:
-        """Record a line of the dialogue (`C` client, `S` server), redacted here and nowhere else."""
-        if len(self.transcript) < MAX_TRANSCRIPT:
-            self.transcript.append(f"{who}: {self.redact(text)}")
+        """Record a line of the dialogue (`C` client, `S` server). It stays in here as it is until somebody asks."""
+        if len(self._lines) < MAX_TRANSCRIPT:
+            self._lines.append((who, text))
+
+    def transcript(self) -> tuple[str, ...]:
+        """The dialogue, redacted. That costs more than the dialogue did, so only runs that failed are asked for it."""
+        return tuple(f"{who}: {self.redact(text)}" for who, text in self._lines)
 
     def failure(self, kind: Kind, text: str = "", *, code: str | None = None) -> Failure:
         """A failure of the current phase, with its text redacted."""

@@ -219,7 +219,11 @@ class Authority:
         for private in credential.private:
             trace.redact.learn(private)
         with trace.phase(Phase.RESOLVE, _OAUTH):
-            return await self._acquire(credential, trace)
+            token = await self._acquire(credential, trace)
+        # The newest token is what mail uses next; and a credential that works again is not refused for any longer.
+        self._known[credential] = token
+        self._refused.pop(credential, None)
+        return token
 
     async def _acquire(self, credential: Credential, trace: Trace) -> AccessToken:
         try:
@@ -271,13 +275,10 @@ class Authority:
                 if refusal and now < until:
                     raise Failure(refusal)
                 try:
-                    token = await self.fresh(credential, Trace(self._clock, trace.redact))
+                    return await self.fresh(credential, Trace(self._clock, trace.redact))
                 except Failure as failure:
                     self._refused[credential] = self._clock.monotonic() + REFUSED_FOR, failure.evidence
                     raise
-                self._refused.pop(credential, None)
-                self._known[credential] = token
-                return token
 
     def keep_only(self, credentials: frozenset[Credential]) -> None:
         """Forget the tokens of credentials that the plan no longer has."""

@@ -53,6 +53,10 @@ class Contexts:
             self._made[ca_file] = _verified(ca_file)
         return self._made[ca_file]
 
+    def forget(self) -> None:
+        """Read every CA anew when it is next asked for: files may have changed."""
+        self._made.clear()
+
 
 def _verified(ca_file: str | None) -> ssl.SSLContext:
     context = _ObservedContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies the chain and the host name

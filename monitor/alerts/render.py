@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import accumulate
 
 from checks.core.causes import Cause
-from checks.core.model import Blame, Evidence
+from checks.core.model import Evidence
 from monitor.model import Incident, IncidentState, Notice, Reason, Severity
 
 # Microsoft Teams workflows take the fewest characters of Apprise's services (`body_maxlen` of its plugins).
@@ -32,17 +32,6 @@ _ESCAPED = re.compile(r"[\\_*\[\]()~`>#+=|{}.!&-]")
 # "@everyone" and "<!channel>" ring everybody's telephone in Discord and Slack; a zero-width space breaks them.
 _CALLS = re.compile(r"([@<])")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-
-_MOVE = {
-    Blame.CONFIGURATION: "whoever configured the application",
-    Blame.ENTRA_ADMIN: "an administrator of Entra ID",
-    Blame.EXCHANGE_ADMIN: "an administrator of Exchange Online",
-    Blame.USER: "the user of the mailbox",
-    Blame.NETWORK: "the network team",
-    Blame.MICROSOFT: "Microsoft",
-    Blame.MONITOR: "whoever runs mailcanary",
-    Blame.UNCLEAR: "unclear",
-}
 
 
 class Tone(StrEnum):
@@ -138,7 +127,7 @@ def _said(evidence: Evidence) -> str:
 def _move(cause: Cause, words: Mapping[str, str]) -> str:
     contact = words.get("contact")
     known = f", contact {_tame(contact)}" if contact else ""
-    return f"Whose move: {_MOVE[cause.blame]}{known}"
+    return f"Whose move: {cause.blame.person}{known}"
 
 
 def _steps(cause: Cause, words: Mapping[str, str], room: int) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from checks.core.causes import Cause, table
-from checks.core.model import Blame, Finding, Outcome, Result
+from checks.core.model import Finding, Outcome, Result
 
 _WIDTH = 32  # columns of the bars: name, bar and time fit into 60 columns
 _COLOURS = {
@@ -17,16 +17,6 @@ _COLOURS = {
     Outcome.THROTTLED: "yellow",
     Outcome.UNKNOWN: "magenta",
     Outcome.FAIL: "red",
-}
-WHOSE = {
-    Blame.CONFIGURATION: "whoever configures the application or mailcanary",
-    Blame.ENTRA_ADMIN: "the Entra ID administrator",
-    Blame.EXCHANGE_ADMIN: "the Exchange administrator",
-    Blame.USER: "the owner of the mailbox",
-    Blame.NETWORK: "the network team",
-    Blame.MICROSOFT: "Microsoft",
-    Blame.MONITOR: "whoever runs mailcanary",
-    Blame.UNCLEAR: "not clear yet",
 }
 
 
@@ -58,6 +48,6 @@ def _finding(finding: Finding, cause: Cause, words: Mapping[str, str]) -> Iterat
     yield f"    where      {finding.subject}, phase {evidence.phase}"
     yield f"    evidence   {said or evidence.kind}"
     yield f"    meaning    {cause.meaning}"
-    yield f"    whose move {WHOSE[cause.blame]}"
+    yield f"    whose move {cause.blame.person}"
     for number, step in enumerate(cause.steps_for(words), 1):
         yield f"    {'next step ' if number == 1 else '          '} {number}. {step}"

@@ -150,6 +150,17 @@ async def test_nothing_private_is_in_a_result(lab: Lab) -> None:
     assert "sim8Q" not in text
 
 
+async def test_a_run_that_passes_redacts_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transcript that nobody will see is not made fit to be seen: that would cost more than the whole dialogue."""
+    assert Outcome.PASS is (await lab.run("smtp_auth")).outcome
+
+    def never(self: Redactor, text: str) -> str:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(Redactor, "__call__", never)
+    assert Outcome.PASS is (await lab.run("smtp_auth")).outcome
+
+
 async def test_twenty_runs_at_once_share_one_token(lab: Lab) -> None:
     """Concurrent probes of one credential make one token request."""
     results = await asyncio.gather(*(lab.run("smtp_auth") for _ in range(20)))

@@ -181,6 +181,14 @@ def test_what_is_harmless_stays() -> None:
     assert said == Redactor([Secret(SECRET), Address(ADDRESS)])(said)
 
 
+def test_what_is_learned_later_is_hidden_too() -> None:
+    """A value that is learned after a text was looked at is hidden in the next one, beside those known before."""
+    redact = Redactor([Address(ADDRESS)])
+    assert f"[address] {SECRET}" == redact(f"{ADDRESS} {SECRET}")
+    redact.learn(Secret(SECRET))
+    assert "[address] [secret]" == redact(f"{ADDRESS} {SECRET}")
+
+
 def test_an_empty_secret_is_nothing_to_hide() -> None:
     """An empty value, which stands everywhere, is not learned."""
     assert "as it was" == Redactor([Secret(""), Address("")])("as it was")
