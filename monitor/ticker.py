@@ -8,7 +8,6 @@ changes are made while it is paused.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -21,28 +20,34 @@ from monitor.plan import Difference, Watch
 
 # A watch runs once within this many seconds of the start, if its interval is longer.
 FIRST_RUN_WITHIN = 60.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # Two INFO lines for each run would nearly double what a tick costs.
 logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 class Slots(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
-    """One fire in every slot: slot k begins at offset + k * interval since the epoch. `first` comes before them."""
+    """One fire in every slot: slot k begins at offset + k * interval since the epoch. `first` comes before them.
+
+    It counts in whole microseconds, as datetimes do: a slot that came back a rounding error too early would be due again
+    and again, and APScheduler would walk the same moment for ever.
+    """
 
     __slots__ = ("first", "interval", "offset")
 
     def __init__(self, interval: float, offset: float, first: datetime | None = None) -> None:
-        self.interval = interval
-        self.offset = offset % interval
+        self.interval = round(interval * 1e6)
+        self.offset = round(offset * 1e6) % self.interval
         self.first = first
 
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
-        """The next moment; a slot that was missed is not made up for."""
+        """The next moment, later than `now` and the previous one; a slot that was missed is not made up for."""
         if previous_fire_time is None and self.first is not None:
             return max(self.first, now)
-        base = max(now.timestamp(), previous_fire_time.timestamp() if previous_fire_time else 0.0)
-        slot = math.floor((base - self.offset) / self.interval) + 1
-        return datetime.fromtimestamp(self.offset + slot * self.interval, UTC)
+        base = max(now, previous_fire_time) if previous_fire_time else now
+        slot = ((base - _EPOCH) // _MICROSECOND - self.offset) // self.interval + 1
+        return _EPOCH + timedelta(microseconds=self.offset + slot * self.interval)
 
 
 class Ticker:

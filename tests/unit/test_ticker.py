@@ -1,0 +1,42 @@
+"""When watches are due: once in every slot, and every moment later than the one before."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.ticker import Slots
+
+MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants them so
+
+
+@given(
+    interval=st.floats(1.0, 86400.0),
+    share=st.floats(0.0, 1.0, exclude_max=True),
+    now=MOMENTS,
+)
+def test_every_moment_is_later_than_the_one_before(interval: float, share: float, now: datetime) -> None:
+    """Whatever the rounding, the next moment lies behind the previous one, by one interval, however long we go on."""
+    slots = Slots(interval, share * interval)
+    moments = [slots.get_next_fire_time(None, now)]
+    for _ in range(50):
+        moments.append(slots.get_next_fire_time(moments[-1], now))
+    gaps = {later - earlier for earlier, later in pairwise(moments)}
+    assert moments[0] > now
+    assert {timedelta(microseconds=round(interval * 1e6))} == gaps
+
+
+@given(interval=st.floats(1.0, 86400.0), share=st.floats(0.0, 1.0, exclude_max=True), now=MOMENTS)
+def test_a_missed_slot_is_not_made_up_for(interval: float, share: float, now: datetime) -> None:
+    """After a sleep of a day the next moment lies ahead, less than one interval away."""
+    next_one = Slots(interval, share * interval).get_next_fire_time(now - timedelta(days=1), now)
+    assert now < next_one <= now + timedelta(seconds=interval, microseconds=1)
+
+
+def test_the_first_run_comes_before_the_slots() -> None:
+    """A first moment is taken once; one in the past is now."""
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    soon = now + timedelta(seconds=7)
+    assert soon == Slots(300, 10, soon).get_next_fire_time(None, now)
+    assert now == Slots(300, 10, now - timedelta(seconds=7)).get_next_fire_time(None, now)
