@@ -43,7 +43,8 @@ def judge(state: WatchState, result: Result, policy: Policy, now: datetime, *, h
         after, reason = _good(replace(seen, last_pass_at=now, failures=0, backed_off_until=None), policy)
     elif outcome in _BAD:
         failures = state.failures + 1
-        until = now + timedelta(seconds=back_off(failures, interval)) if harm else None
+        # Half an interval early: the slot that is meant begins a moment before the run that counts from it.
+        until = result.started_at + timedelta(seconds=back_off(failures, interval) - interval / 2) if harm else None
         after, reason = _bad(
             replace(seen, failures=failures, finding=result.worst, backed_off_until=until), state, policy
         )

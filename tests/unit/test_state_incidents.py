@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -36,7 +37,7 @@ def states(outcomes: list[Outcome], policy: Policy, *, harm: bool = False) -> li
     state, seen = WatchState(watch="w", since=START), []
     for number, outcome in enumerate(outcomes):
         now = START + timedelta(minutes=number)
-        state = judge(state, result(outcome), policy, now, harm=harm, interval=60.0).after
+        state = judge(state, replace(result(outcome), started_at=now), policy, now, harm=harm, interval=60.0).after
         seen.append(state)
     return seen
 
@@ -67,10 +68,10 @@ def test_a_new_cause_of_a_firing_watch_is_told_apart() -> None:
 
 
 def test_what_harms_is_backed_off_from_doubling_and_bounded() -> None:
-    """A harmful cause is provoked again after the interval, twice, four times it, and at last every four hours."""
+    """A harmful cause is provoked again in the slot that is one, two, four intervals away, at last every four hours."""
     seen = states([Outcome.FAIL] * 12, Policy(), harm=True)
     waits = [(state.backed_off_until - state.last_seen_at).total_seconds() for state in seen]
-    assert [60.0, 120.0, 240.0, MAX_BACK_OFF] == [*waits[:3], waits[-1]]
+    assert [60.0 - 30, 120.0 - 30, 240.0 - 30, MAX_BACK_OFF - 30] == [*waits[:3], waits[-1]]
     assert states([Outcome.FAIL, Outcome.PASS], Policy(), harm=True)[-1].backed_off_until is None
 
 
