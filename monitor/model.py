@@ -192,17 +192,46 @@ class NoticeDelivered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reloaded:
-    """Event: the configuration was read. `errors` is 0 when it was taken; else the old plan stays."""
+    """Event: the configuration was read, at the start or again. With `errors` it was not taken and the old plan stays.
+
+    `watches` is how many the plan in force has; each error is one line that names file, line and key.
+    """
 
     at: datetime
     watches: int
     added: int = 0
     removed: int = 0
     changed: int = 0
-    errors: int = 0
+    errors: tuple[str, ...] = ()
 
 
-Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Event: a batch was committed in `seconds`, or could not be (`error` says why) and is kept for the next commit."""
+
+    at: datetime
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """Event, once a second: how the daemon itself is.
+
+    `busy`: runs under way or waiting for their turn; `queued`: results not yet judged; `waiting`: notices neither
+    delivered nor given up; `lag`: seconds by which the event loop was late; `defects`: turns of ours that ended by an
+    exception, since the start.
+    """
+
+    at: datetime
+    busy: int
+    queued: int
+    waiting: int
+    lag: float
+    defects: int
+
+
+Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded | Stored | Beat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

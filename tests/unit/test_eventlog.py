@@ -1,0 +1,424 @@
+"""The event log has a line for every run and every decision, and nothing private in any of them."""
+
+import errno
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checks.core.causes import table
+from checks.core.clock import SystemClock
+from checks.core.model import (
+    ClaimsSeen,
+    EndpointSeen,
+    Evidence,
+    Fact,
+    Finding,
+    Kind,
+    Level,
+    Phase,
+    PhaseTime,
+    Protocol,
+    Result,
+    Scope,
+    Sent,
+    Subject,
+)
+from checks.core.secret import Address, Redactor, Secret
+from checks.core.trace import Failure, Trace
+from monitor.model import (
+    Beat,
+    Change,
+    Delivery,
+    Event,
+    Incident,
+    IncidentChanged,
+    IncidentState,
+    Notice,
+    NoticeDelivered,
+    Ran,
+    Reason,
+    Reloaded,
+    Severity,
+    Skipped,
+    SkipReason,
+    Status,
+    Stored,
+    WatchState,
+)
+from monitor.sinks.eventlog import MAX_WATCHES, REPEAT_AFTER, EventLog
+
+T0 = datetime(2026, 11, 25, 3, 0, 0, 123456, tzinfo=UTC)
+AT = "2026-11-25T03:00:00.123Z"
+WATCH = "smtp_auth/billing"
+LABELS = {"check": "smtp_auth", "tenant": "contoso", "app": "billing-mailer", "mailbox": "billing"}
+EVIDENCE = Evidence(
+    protocol=Protocol.SMTP, phase=Phase.AUTH, kind=Kind.REPLY, code="535", enhanced_code="5.7.139", text="no"
+)
+FINDING = Finding(
+    cause="exchange.smtp_auth_disabled_mailbox",
+    level=Level.FAIL,
+    subject=Subject(Scope.MAILBOX, "billing"),
+    evidence=EVIDENCE,
+)
+SHOWN_FINDING = {
+    "cause": "exchange.smtp_auth_disabled_mailbox",
+    "level": "fail",
+    "subject": {"scope": "mailbox", "key": "billing"},
+    "evidence": {
+        "protocol": "smtp",
+        "phase": "auth",
+        "kind": "reply",
+        "code": "535",
+        "enhanced_code": "5.7.139",
+        "text": "no",
+    },
+}
+PASSED = Result(
+    run_id="0123456789abcdef",
+    watch=WATCH,
+    check="smtp_auth",
+    started_at=T0,
+    seconds=0.25,
+    phases=(PhaseTime(Phase.CONNECT, 0.1, finished=True), PhaseTime(Phase.AUTH, 0.15, finished=True)),
+    measures={"token_seconds": 0.5},
+    facts=(ClaimsSeen(readable=True, lifetime=3599.0, roles=("SMTP.SendAsApp",)),),
+)
+FAILED = replace(PASSED, facts=(), measures={}, findings=(FINDING,), transcript=("C: AUTH", "S: 535 5.7.139 no"))
+OK = WatchState(watch=WATCH, status=Status.OK, since=T0, streak=3)
+SUSPECT = replace(OK, status=Status.SUSPECT, streak=1, failures=1, finding=FINDING, backed_off_until=T0)
+INCIDENT = Incident(
+    id="i1",
+    cause=FINDING.cause,
+    subject=FINDING.subject,
+    severity=Severity.WARNING,
+    opened_at=T0,
+    watches=frozenset({WATCH}),
+    finding=FINDING,
+)
+NOTICE = Notice(id="n1", incident=INCIDENT, reason=Reason.FIRST, channel="chat", due_at=T0, attempts=1)
+
+
+def labels(watch: str) -> dict[str, str]:
+    """What may be shown of the one watch that is known."""
+    return LABELS if watch == WATCH else {}
+
+
+def logged(*events: Event) -> list[dict[str, Any]]:
+    """The lines that these events leave, read back."""
+    stream = io.StringIO()
+    log = EventLog(stream, labels)
+    for event in events:
+        log.accept(event)
+    assert 0 == log.lost
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def ran(result: Result, before: WatchState = OK, after: WatchState = OK) -> Ran:
+    """A run and what it did to the watch."""
+    return Ran(at=T0, result=result, change=Change(before=before, after=after, reason="judged"))
+
+
+def test_a_run_that_passed_is_logged() -> None:
+    """Every run leaves a line with its phases, numbers and facts: the audit log knows success too."""
+    expected = {
+        "at": AT,
+        "event": "run.finished",
+        "watch": WATCH,
+        "labels": LABELS,
+        "run_id": "0123456789abcdef",
+        "check": "smtp_auth",
+        "started_at": AT,
+        "seconds": 0.25,
+        "outcome": "pass",
+        "phases": [
+            {"phase": "connect", "seconds": 0.1, "finished": True},
+            {"phase": "auth", "seconds": 0.15, "finished": True},
+        ],
+        "measures": {"token_seconds": 0.5},
+        "facts": [
+            {
+                "fact": "claims_seen",
+                "readable": True,
+                "lifetime": 3599.0,
+                "audience": "",
+                "tenant_id": "",
+                "client_id": "",
+                "credential_kind": "",
+                "roles": ["SMTP.SendAsApp"],
+            }
+        ],
+    }
+    assert [expected] == logged(ran(PASSED))
+
+
+def test_a_run_that_failed_is_logged_with_its_evidence() -> None:
+    """A failing run has its findings and the dialogue; what its watch became follows in a line of its own."""
+    finished, changed = logged(ran(FAILED, OK, SUSPECT))
+    assert "fail" == finished["outcome"]
+    assert [SHOWN_FINDING] == finished["findings"]
+    assert ["C: AUTH", "S: 535 5.7.139 no"] == finished["transcript"]
+    assert {
+        "at": AT,
+        "event": "state.changed",
+        "watch": WATCH,
+        "labels": LABELS,
+        "run_id": "0123456789abcdef",
+        "reason": "judged",
+        "before": {"status": "ok", "since": AT, "streak": 3, "failures": 0},
+        "after": {
+            "status": "suspect",
+            "since": AT,
+            "streak": 1,
+            "failures": 1,
+            "finding": {key: value for key, value in SHOWN_FINDING.items() if key != "evidence"},
+            "backed_off_until": AT,
+        },
+    } == changed
+
+
+def test_a_state_that_stays_is_not_logged() -> None:
+    """A run that moves nothing leaves one line; a watch without labels has none."""
+    unknown = replace(FAILED, watch="token/x")
+    (line,) = logged(ran(unknown, SUSPECT, replace(SUSPECT, streak=2)))
+    assert "run.finished" == line["event"]
+    assert "labels" not in line
+
+
+def test_a_run_that_was_skipped_is_logged() -> None:
+    """A run that was due and did not happen is missing in no audit."""
+    expected = {"at": AT, "event": "run.skipped", "watch": WATCH, "labels": LABELS, "reason": "backed_off"}
+    assert [expected] == logged(Skipped(at=T0, watch=WATCH, reason=SkipReason.BACKED_OFF))
+
+
+def test_an_incident_is_logged_as_it_opens_changes_and_closes() -> None:
+    """The lines of an incident tell which watches joined and left, so that its whole life can be read from them."""
+    more = replace(INCIDENT, severity=Severity.CRITICAL, watches=frozenset({"canary/billing"}))
+    over = replace(more, state=IncidentState.CLOSED, closed_at=T0, watches=frozenset())
+    opened, changed, closed = logged(
+        IncidentChanged(at=T0, before=None, after=INCIDENT),
+        IncidentChanged(at=T0, before=INCIDENT, after=more),
+        IncidentChanged(at=T0, before=more, after=over),
+    )
+    assert {
+        "at": AT,
+        "event": "incident.opened",
+        "id": "i1",
+        "cause": FINDING.cause,
+        "subject": {"scope": "mailbox", "key": "billing"},
+        "severity": "warning",
+        "state": "open",
+        "opened_at": AT,
+        "watches_total": 1,
+        "joined": [WATCH],
+        "joined_total": 1,
+        "finding": SHOWN_FINDING,
+    } == opened
+    assert "incident.changed" == changed["event"]
+    assert ("warning", "critical") == (changed["severity_before"], changed["severity"])
+    assert (["canary/billing"], [WATCH], 1) == (changed["joined"], changed["left"], changed["watches_total"])
+    assert ("incident.closed", "closed", AT) == (closed["event"], closed["state"], closed["closed_at"])
+    assert (["canary/billing"], 0) == (closed["left"], closed["watches_total"])
+
+
+def test_an_incident_of_thousands_leaves_a_short_line() -> None:
+    """A line holds the first names and how many there are."""
+    many = replace(INCIDENT, watches=frozenset(f"smtp_auth/box{number:05}" for number in range(10_000)))
+    (line,) = logged(IncidentChanged(at=T0, before=None, after=many))
+    assert [f"smtp_auth/box{number:05}" for number in range(MAX_WATCHES)] == line["joined"]
+    assert (10_000, 10_000) == (line["joined_total"], line["watches_total"])
+
+
+@pytest.mark.parametrize(
+    ("delivery", "event"),
+    [
+        (Delivery.DELIVERED, "notice.delivered"),
+        (Delivery.FAILED, "notice.failed"),
+        (Delivery.GIVEN_UP, "notice.given_up"),
+    ],
+)
+def test_a_notice_is_logged_by_what_became_of_it(delivery: Delivery, event: str) -> None:
+    """Every attempt to deliver is a line that names the notice, its incident and the channel."""
+    error = "" if delivery is Delivery.DELIVERED else "no route"
+    expected = {
+        "at": AT,
+        "event": event,
+        "id": "n1",
+        "incident": "i1",
+        "cause": FINDING.cause,
+        "subject": {"scope": "mailbox", "key": "billing"},
+        "severity": "warning",
+        "reason": "first",
+        "channel": "chat",
+        "due_at": AT,
+        "attempts": 1,
+        **({"error": error} if error else {}),
+    }
+    assert [expected] == logged(NoticeDelivered(at=T0, notice=NOTICE, delivery=delivery, error=error))
+
+
+def test_a_configuration_is_logged_whether_taken_or_not() -> None:
+    """A reload says what it brought, or every error."""
+    taken = Reloaded(at=T0, watches=14, added=2, removed=1, changed=3)
+    numbers = {"watches": 14, "added": 2, "removed": 1, "changed": 3}
+    none = {"watches": 14, "added": 0, "removed": 0, "changed": 0}
+    assert [
+        {"at": AT, "event": "config.loaded", **numbers},
+        {"at": AT, "event": "config.refused", **none, "errors": ["a.yaml:3: x", "a.yaml:9: y"]},
+    ] == logged(taken, Reloaded(at=T0, watches=14, errors=("a.yaml:3: x", "a.yaml:9: y")))
+
+
+def test_a_store_that_fails_is_logged_now_and_then() -> None:
+    """A disk that stays full is told at once and each minute, not twenty times a second; success and beats are not."""
+    full = Stored(at=T0, seconds=0.5, error="disk full")
+    locked = replace(full, error="locked")
+    again = replace(full, at=T0 + REPEAT_AFTER)
+    well = Stored(at=T0, seconds=0.1)
+    beat = Beat(at=T0, busy=0, queued=0, waiting=0, lag=0.0, defects=0)
+    lines = logged(
+        well, full, full, beat, locked, full, well, full, replace(full, at=T0 + timedelta(seconds=59)), again
+    )
+    assert {"at": AT, "event": "store.failed", "seconds": 0.5, "error": "disk full"} == lines[0]
+    assert ["disk full", "locked", "disk full", "disk full", "disk full"] == [line["error"] for line in lines]
+
+
+def test_moments_are_utc() -> None:
+    """A moment of another time zone is logged in UTC."""
+    local = T0.astimezone(timezone(timedelta(hours=-8)))
+    (line,) = logged(Skipped(at=local, watch=WATCH, reason=SkipReason.STOPPING))
+    assert AT == line["at"]
+
+
+SAID = "550 5.1.1 <mara.vogel@fabrikam.example> and billing.run@contoso.example with Zq8Q~planted\r\n{\x1b[2J\u202e"
+
+
+def test_no_address_reaches_the_log() -> None:
+    """What a server says arrives redacted: no address and no secret, known or not, and no line of its own."""
+    trace = Trace(SystemClock(), Redactor([Address("billing.run@contoso.example"), Secret("Zq8Q~planted")]))
+    with trace.part(), trace.phase(Phase.AUTH, Protocol.SMTP):
+        trace.line("S", SAID)
+        failure = trace.failure(Kind.REPLY, SAID, code="550")
+        raise Failure(failure.evidence)
+    (evidence,) = trace.evidence
+    cause = table().classify(evidence)
+    finding = Finding(cause=cause.id, level=cause.level, subject=FINDING.subject, evidence=evidence)
+    result = replace(FAILED, findings=(finding,), transcript=trace.transcript(), phases=tuple(trace.phases))
+    sent = Sent(canary_id="c", mailbox="billing", recipients=1, reply=trace.redact(SAID))
+    incident = replace(INCIDENT, finding=finding)
+    stream = io.StringIO()
+    log = EventLog(stream, labels)
+    events: Sequence[Event] = (
+        ran(replace(result, facts=(sent,)), OK, replace(SUSPECT, finding=finding)),
+        IncidentChanged(at=T0, before=None, after=incident),
+        NoticeDelivered(
+            at=T0, notice=replace(NOTICE, incident=incident), delivery=Delivery.FAILED, error=trace.redact(SAID)
+        ),
+    )
+    for event in events:
+        log.accept(event)
+    text = stream.getvalue()
+    assert 4 == len(text.splitlines())
+    for private in ("mara", "vogel", "fabrikam", "billing.run", "contoso.example", "Zq8Q", "\x1b", "\\u001b", "\u202e"):
+        assert private not in text
+    assert "550 5.1.1 <[address]> and [address] with [secret]" in text
+
+
+def test_a_masked_type_is_refused() -> None:
+    """A record that held an address would be a defect: nothing of it is printed, not even the mask."""
+    stream = io.StringIO()
+    leaky = replace(PASSED, measures={"x": Address("billing.run@contoso.example")})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="Address is not to be logged"):
+        EventLog(stream).accept(ran(leaky))
+    assert "" == stream.getvalue()
+
+
+@given(st.text(), st.dictionaries(st.text(), st.floats(), max_size=3))
+def test_every_text_and_number_is_one_line_of_json(text: str, measures: dict[str, float]) -> None:
+    """Whatever a record holds, its line is one line of ASCII that a strict reader takes."""
+    stream = io.StringIO()
+    finding = replace(FINDING, evidence=replace(EVIDENCE, text=text))
+    EventLog(stream).accept(ran(replace(FAILED, findings=(finding,), transcript=(text,), measures=measures)))
+    assert stream.getvalue().isascii()
+    (line,) = stream.getvalue().splitlines()
+    read = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert [text] == read["transcript"]
+
+
+def test_every_type_of_fact_is_logged() -> None:
+    """A fact is logged under its name with all its fields, whatever type is added to the list."""
+    facts: dict[type[Fact], Fact] = {
+        Sent: Sent(canary_id="c", mailbox="billing", recipients=2, reply="250 ok"),
+        EndpointSeen: EndpointSeen(endpoint="e:587", ip="::1", tls_version="", cipher="", auth_mechanisms=("XOAUTH2",)),
+        ClaimsSeen: ClaimsSeen(readable=False, lifetime=0.0),
+    }
+    assert set(get_args(Fact)) == set(facts)
+    (line,) = logged(ran(replace(PASSED, facts=tuple(facts.values()))))
+    assert ["sent", "endpoint_seen", "claims_seen"] == [fact.pop("fact") for fact in line["facts"]]
+    expected = [[field.name for field in fields(kind)] for kind in facts]
+    assert expected == [list(fact) for fact in line["facts"]]
+
+
+class FullDisk(io.StringIO):
+    """A disk that takes half of what is written and then has no room, until it has."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        """Write, or fail half-way."""
+        if not self.full:
+            return super().write(text)
+        super().write(text[: len(text) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_loses_lines_and_nothing_else() -> None:
+    """What can not be written is counted; when there is room again the next line stands by itself."""
+    stream = FullDisk()
+    log = EventLog(stream)
+    log.accept(ran(PASSED))
+    stream.full = True
+    log.accept(ran(FAILED, OK, SUSPECT))
+    log.accept(ran(PASSED))
+    assert 3 == log.lost
+    stream.full = False
+    log.accept(ran(PASSED))
+    log.accept(ran(PASSED))
+    assert 3 == log.lost
+    readable = [line for line in stream.getvalue().splitlines() if line.endswith("}")]
+    assert 3 == sum(json.loads(line)["event"] == "run.finished" for line in readable)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """The two ends of a pipe."""
+    reading, writing = os.pipe()
+    yield reading, writing
+    for end in (reading, writing):
+        try:
+            os.close(end)
+        except OSError:
+            continue
+
+
+def test_a_broken_pipe_loses_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
+    """A reader that goes does not take the daemon with it; nor does a stream that somebody closed."""
+    reading, writing = pipe
+    stream = os.fdopen(os.dup(writing), "w")
+    log = EventLog(stream)
+    log.accept(ran(PASSED))
+    assert b"run.finished" in os.read(reading, 10_000)
+    os.close(reading)
+    for lost in range(1, 101):
+        log.accept(ran(PASSED))
+        assert lost == log.lost
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+    log.accept(ran(PASSED))
+    assert 101 == log.lost
