@@ -43,6 +43,13 @@ class Watch:
         return None if isinstance(self.target, Credential) else self.target.id
 
     @property
+    def names(self) -> Mapping[str, str]:
+        """What it is about, in words that may be shown everywhere; `mailbox` is absent where it is about none."""
+        credential = self.credential
+        names = {"check": self.check, "tenant": credential.app.tenant.name, "app": credential.app.id}
+        return names if self.mailbox is None else {**names, "mailbox": self.mailbox}
+
+    @property
     def offset(self) -> float:
         """The watch's place inside its interval, in seconds: a stable hash, so that all are spread and none moves."""
         digest = hashlib.blake2b(self.id.encode(), digest_size=8).digest()

@@ -45,6 +45,7 @@ class Runner:
         self._skipped = skipped
         self._backed_off_until = backed_off_until
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._with_result: set[str] = set()
         self._all = asyncio.Semaphore(MAX_RUNS)
         self._endpoints: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_RUNS_PER_ENDPOINT)
@@ -64,6 +65,7 @@ class Runner:
 
     def _ended(self, watch: str, task: asyncio.Task[None]) -> None:
         del self._running[watch]
+        self._with_result.discard(watch)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("run of %s ended by a defect", watch, exc_info=error)
 
@@ -90,6 +92,7 @@ class Runner:
             result = await run_check(
                 check, watch.target, watch.settings, self._kit, watch=watch.id, seconds=watch.timeout
             )
+        self._with_result.add(watch.id)
         await self._accept(result)
 
     @property
@@ -98,9 +101,10 @@ class Runner:
         return len(self._running)
 
     async def stop(self) -> None:
-        """Take no more offers and cancel what runs: a cancelled run makes no result."""
+        """Take no more offers and cancel what runs: a cancelled run makes no result. A result that is there is handed on."""
         self._stopping = True
-        tasks = tuple(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running = dict(self._running)
+        for watch, task in running.items():
+            if watch not in self._with_result:
+                task.cancel()
+        await asyncio.gather(*running.values(), return_exceptions=True)

@@ -71,13 +71,14 @@ class Outbox:
         self._clock = clock
         self._rng = rng
         self._tasks: list[asyncio.Task[None]] = []
-        self._draining = False
+        self._draining = asyncio.Event()
         self.defects = 0  # how often a turn ended by an exception
 
     async def run(self) -> None:
         """Deliver until cancelled, or until `drain` ends it. A send that is cut off is made again after a restart."""
         async with asyncio.TaskGroup() as group:
             self._tasks = [group.create_task(self._serve(lane), name=f"outbox-{lane.channel}") for lane in self._lanes]
+        await self._draining.wait()
 
     def notify(self) -> None:
         """Look for due notices now."""
@@ -86,7 +87,7 @@ class Outbox:
 
     async def drain(self, seconds: float) -> None:
         """Deliver what is due now and end `run`; what takes longer than `seconds` is cut off."""
-        self._draining = True
+        self._draining.set()
         self.notify()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=seconds)
@@ -101,11 +102,11 @@ class Outbox:
                 self.defects += 1
                 log.exception("outbox.turn_failed channel=%s", lane.channel)
                 delivered = False
-                if not self._draining:
+                if not self._draining.is_set():
                     await self._pause(lane, SHORTEST_DELAY_S)
             if delivered:
                 continue
-            if self._draining:
+            if self._draining.is_set():
                 return
             await self._rest(lane)
 

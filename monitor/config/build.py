@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,15 @@ from monitor.config.certificates import read_certificate
 from monitor.config.configuration import CheckPlan, Configuration, ConfiguredMailbox
 from monitor.config.places import Path as KeyPath
 from monitor.config.references import resolve
+from monitor.config.wording import explained, listed
 from monitor.model import Channel, Policy
 
 # The public cloud. Sources: "National clouds" (authority), "Authenticate an IMAP, POP or SMTP connection using OAuth"
 # (scope), "POP, IMAP and SMTP settings" (host and port).
 PUBLIC = model.Cloud()
+MAX_PORT = 65535
+# RFC 5321, section 4.1.1.1: a domain or an address literal, and nothing that could end the line.
+_EHLO_NAME = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:]+\]").fullmatch
 
 
 class Builder:
@@ -44,6 +49,7 @@ class Builder:
         self._checks = checks
         self._resolve_secrets = resolve_secrets
         self.problems: list[tuple[KeyPath, str]] = []
+        self._bad_defaults: set[str] = set()
 
     def build(self) -> Configuration | None:
         """The configuration, or None when nothing sensible can be made of it."""
@@ -62,23 +68,26 @@ class Builder:
                 owner = Owner(team=app.owner.team, contact=app.owner.contact)
                 registered = App(id=name, tenant=tenant, client_id=app.client_id, owner=owner)
                 credentials[name] = Credential(app=registered, material=material, expires=app.credential.expires)
+        self._read_defaults()
         mailboxes = [
             built
             for name, mailbox in file.mailboxes.items()
             if (built := self._mailbox(name, mailbox, credentials)) is not None
         ]
-        token = self._checks["token"]
-        planned = self._plan(token, {}, ("defaults", "checks", "token"))
-        self._check_names(file.defaults.checks, ("defaults", "checks"))
+        planned = self._plan(self._checks["token"], {}, ("defaults", "checks", "token"))
         channels = [
             Channel(name=name, url=url)
             for name, channel in file.alerts.channels.items()
             if (url := self._secret(channel.url, ("alerts", "channels", name, "url"))) is not None
         ]
+        host, _, port = file.web.listen.rpartition(":")
+        if int(port) > MAX_PORT:
+            self.problems.append((("web", "listen"), f"there is no port {port}: the highest is {MAX_PORT}"))
+        if not _EHLO_NAME(file.network.ehlo_name):
+            self.problems.append((("network", "ehlo_name"), "expected the name of this host, or [IP ADDRESS]"))
         if self.problems:
             return None
         policy = file.alerts.policy
-        host, _, port = file.web.listen.rpartition(":")
         return Configuration(
             apps={name: credential.app for name, credential in credentials.items()},
             credentials={credential.id: credential for credential in credentials.values()},
@@ -88,9 +97,10 @@ class Builder:
             policy=Policy(
                 fail_after=policy.fail_after, recover_after=policy.recover_after, remind_every=policy.remind_every
             ),
-            store_url=file.store,
+            store_url=self._store_url(file.store),
             listen=(host.strip("[]"), int(port)),
             show_addresses=frozenset(file.privacy.addresses),
+            retention=file.privacy.retention,
             ehlo_name=file.network.ehlo_name,
         )
 
@@ -105,7 +115,7 @@ class Builder:
     ) -> Any:
         """The thing of that name; silent when it is known but could not be made, which has been said elsewhere."""
         if name not in (known or things):
-            self.problems.append((where, f"there is no {what} {name!r}; known: {', '.join(known or things) or 'none'}"))
+            self.problems.append((where, f"there is no {what} {name!r}; known: {listed(known or things)}"))
         return things.get(name)
 
     def _cloud(self, name: str, cloud: model.Cloud) -> Cloud:
@@ -126,6 +136,11 @@ class Builder:
         if not path.is_file():
             self.problems.append((where, f"there is no file {path}"))
         return str(path)
+
+    def _store_url(self, url: str) -> str:
+        """As SQLAlchemy wants it: three slashes and a path. Ours reads like any other URL: three slashes are the root."""
+        path = url.removeprefix("sqlite:")
+        return f"sqlite:///{self._base / path if not path.startswith('///') else '/' + path.lstrip('/')}"
 
     def _secret(self, reference: str, where: KeyPath) -> Secret | None:
         if not self._resolve_secrets:
@@ -185,10 +200,25 @@ class Builder:
 
     def _check_names(self, named: Mapping[str, object], where: KeyPath) -> None:
         for name in named:
-            self._named(self._checks, name, (*where, name), "check")
+            check = self._named(self._checks, name, (*where, name), "check")
+            if check is not None and check.target != "mailbox" and where[0] == "mailboxes":
+                message = f"this check is aimed at a {check.target}, not at a mailbox: it is set in defaults.checks"
+                self.problems.append(((*where, name), message))
+
+    def _read_defaults(self) -> None:
+        """Each by itself first, so that a mistake is told once and in its place, not at every mailbox."""
+        where: KeyPath = ("defaults", "checks")
+        self._check_names(self._file.defaults.checks, where)
+        for name in self._file.defaults.checks.keys() & self._checks.keys():
+            before = len(self.problems)
+            self._plan(self._checks[name], {}, (*where, name))
+            if len(self.problems) > before:
+                self._bad_defaults.add(name)
 
     def _plan(self, check: Check, said: Mapping[str, Any], where: KeyPath) -> CheckPlan | None:
         """A check's times and settings: the target's own, else the defaults', else the check's."""
+        if check.name in self._bad_defaults:
+            return None
         merged = {**self._file.defaults.checks.get(check.name, {}), **said}
         rest = {key: value for key, value in merged.items() if key not in model.CheckTimes.model_fields}
         if "to" in rest and isinstance(rest["to"], list):
@@ -197,11 +227,10 @@ class Builder:
             times = model.CheckTimes.model_validate(merged)
             settings: Settings = check.settings.model_validate(rest)
         except ValidationError as error:
-            for one in error.errors(include_url=False, include_input=False):
-                unknown = one["type"] == "extra_forbidden"
-                known = ", ".join([*model.CheckTimes.model_fields, *check.settings.model_fields])
-                message = f"unknown key; known here: {known}" if unknown else one["msg"].removeprefix("Value error, ")
-                self.problems.append(((*where, *one["loc"]), message))
+            known = ", ".join([*model.CheckTimes.model_fields, *check.settings.model_fields])
+            for there, message in explained(error, check.settings):
+                unknown = message.startswith("unknown key")
+                self.problems.append(((*where, *there), f"unknown key; known here: {known}" if unknown else message))
             return None
         interval = times.interval or check.interval
         timeout = times.timeout or min(check.timeout, interval)
@@ -210,5 +239,9 @@ class Builder:
         return CheckPlan(interval=interval, timeout=timeout, settings=settings)
 
     def _inbox(self, name: object, where: KeyPath) -> Address | None:
+        if "@" in str(name):  # not repeated: it is an address
+            message = f"expected the name of an inbox, not an address; known: {listed(self._file.inboxes)}"
+            self.problems.append(((*where, "to"), message))
+            return None
         inbox = self._named(self._file.inboxes, str(name), (*where, "to"), "inbox")
         return Address(inbox.address) if inbox is not None else None

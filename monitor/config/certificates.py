@@ -35,14 +35,15 @@ def read_certificate(path: Path, passphrase: Secret | None) -> ClientCertificate
             _from_pfx(content, password) if path.suffix.lower() in _PFX else _from_pem(content, password)
         )
     except (ValueError, TypeError) as error:
-        reason = str(error) if isinstance(error, _UnusableError) else "cannot be decoded: is the passphrase right?"
+        unreadable = "is the passphrase right?" if password else "if it is encrypted, name its `passphrase`"
+        reason = str(error) if isinstance(error, _UnusableError) else f"cannot be decoded: {unreadable}"
         raise ValueError(f"{path}: {reason}") from error
     if not isinstance(key, rsa.RSAPrivateKey):
         raise ValueError(f"{path}: Entra ID takes RSA keys only")  # noqa: TRY004 - the file is wrong, not our types
     public = _public(key.public_key())
     own = next((one for one in certificates if _public(one.public_key()) == public), None)
     if own is None:
-        raise ValueError(f"{path}: none of its {len(certificates)} certificates belongs to its private key")
+        raise ValueError(f"{path}: none of the certificates in it ({len(certificates)}) belongs to its private key")
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     return ClientCertificate(key_pem=Secret(pem), certificate_pem=own.public_bytes(Encoding.PEM).decode())
 

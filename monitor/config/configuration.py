@@ -31,7 +31,7 @@ class ConfiguredMailbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One whole, valid configuration."""
+    """One whole, valid configuration. `store_url` is SQLAlchemy's; `retention` is in seconds."""
 
     apps: Mapping[str, App]
     credentials: Mapping[str, Credential]
@@ -42,4 +42,5 @@ class Configuration:
     store_url: str
     listen: tuple[str, int]
     show_addresses: frozenset[str]
+    retention: float
     ehlo_name: str = ""

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from checks.core.check import Check
+from checks.core.secret import Redactor
 from monitor.config.build import Builder
 from monitor.config.configuration import Configuration
 from monitor.config.model import File
 from monitor.config.places import Path as KeyPath
-from monitor.config.places import duplicate_keys, place_of
+from monitor.config.places import place_of, wrong_nodes
 from monitor.config.problems import ConfigurationError, Problem
+from monitor.config.wording import explained
 
 # 10,000 mailboxes have 2 MB and 100,000 nodes; a bomb of aliases has billions.
 MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 32  # mailboxes.NAME.checks.NAME.to.0 is as deep as it gets
+
+# What libyaml says, and what the writer of the file can do about it.
+_UNCLOSED = "found unexpected end of stream"
+_READABLE = {
+    "but found another document": "expected one document, but `---` begins another",
+    "did not find expected '-' indicator": "expected an item of a list: is this indented like the lines above?",
+    "did not find expected key": "expected a key: is this indented like the lines above, and every quote closed?",
+    "found character that cannot start any token": "indent with spaces, not tabs; text that begins with @, % or ` needs quotes",
+    _UNCLOSED: "a quote or a bracket is not closed",
+    "mapping values are not allowed in this context": "a key cannot stand here: check the indentation; text that holds `: ` needs quotes",
+}
+_redact = Redactor()
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -30,18 +44,14 @@ def load(path: Path, checks: Mapping[str, Check], *, secrets: bool = True) -> Co
     root = _compose(path, text)
 
     def problem(where: KeyPath, message: str) -> Problem:
-        line, column = place_of(root, where)
-        return Problem(str(path), line, column, ".".join(str(step) for step in where), message)
+        return _problem(path, root, where, message)
 
     if root is None:
         raise ConfigurationError([Problem(str(path), 0, 0, "", "is empty: expected tenants, apps and mailboxes")])
-    doubled = [
-        Problem(str(path), mark.line + 1, mark.column + 1, ".".join(map(str, where)), "this key stands here twice")
-        for where, mark in duplicate_keys(root)
-    ]
-    if doubled:
-        raise ConfigurationError(doubled)
-    content = yaml.load(text, _Loader)  # noqa: S506 - both are safe loaders
+    wrong = [_at(path, mark.line + 1, mark.column + 1, where, message) for where, mark, message in wrong_nodes(root)]
+    if wrong:
+        raise ConfigurationError(wrong)
+    content = _Loader("").construct_document(root)  # not `yaml.load`, which would read the text once more
     if not isinstance(content, dict):
         raise ConfigurationError([problem((), "expected keys such as tenants, apps and mailboxes")])
     try:
@@ -53,6 +63,21 @@ def load(path: Path, checks: Mapping[str, Check], *, secrets: bool = True) -> Co
     if builder.problems or configuration is None:
         raise ConfigurationError(problem(where, message) for where, message in builder.problems)
     return configuration
+
+
+def located(path: Path, wrong: Iterable[tuple[KeyPath, str]]) -> tuple[Problem, ...]:
+    """What turned out to be wrong with a file that was read well, each with its place in it."""
+    root = _compose(path, _read(path))
+    return tuple(_problem(path, root, where, message) for where, message in wrong)
+
+
+def _problem(path: Path, root: yaml.Node | None, where: KeyPath, message: str) -> Problem:
+    return _at(path, *place_of(root, where), where, message)
+
+
+def _at(path: Path, line: int, column: int, where: KeyPath, message: str) -> Problem:
+    """A reload tells problems to the event log, so that an address or a secret in place of a key must not show either."""
+    return Problem(str(path), line, column, ".".join(_redact(str(step)) for step in where), message)
 
 
 def _read(path: Path) -> str:
@@ -71,60 +96,34 @@ def _read(path: Path) -> str:
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
+        depth = 0
         for event in yaml.parse(text, _Loader):
-            if isinstance(event, yaml.AliasEvent):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if unwanted := _unwanted(event, depth):
                 line, column = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (0, 0)
-                message = "aliases (*name) are not allowed: write the values out, or use `defaults`"
-                raise ConfigurationError([Problem(str(path), line, column, "", message)])
+                raise ConfigurationError([Problem(str(path), line, column, "", unwanted)])
         node: yaml.Node | None = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
+        problem = str(error.problem or error.context)
         mark = error.problem_mark or error.context_mark
+        if problem == _UNCLOSED:  # the end of the file helps nobody: where does it begin?
+            mark = error.context_mark or mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise ConfigurationError([Problem(str(path), line, column, "", f"is not YAML: {error.problem}")]) from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError([Problem(str(path), 0, 0, "", f"is not YAML: {error}")]) from error
+        message = f"is not YAML: {_READABLE.get(problem, problem)}"
+        raise ConfigurationError([Problem(str(path), line, column, "", message)]) from error
+    except yaml.reader.ReaderError as error:
+        before, _, _ = text.partition(found[0] if (found := yaml.reader.Reader.NON_PRINTABLE.search(text)) else "\n")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = "is not YAML: here stands a control character, which cannot be seen"
+        raise ConfigurationError([Problem(str(path), line, column, "", message)]) from error
     return node
 
 
-def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[KeyPath, str]]:
-    """What pydantic found, in words for the one who wrote the file. Never the value: it may be a secret."""
-    for one in error.errors(include_url=False, include_input=False):
-        where = tuple(step for step in one["loc"] if step != "[key]" and not str(step).startswith("literal["))
-        where = tuple(step for step in where if not str(step).startswith("dict["))
-        if one["type"] == "extra_forbidden":
-            yield where, f"unknown key{_suggestion(str(where[-1]), model, where[:-1])}"
-        elif one["type"] == "missing":
-            yield where, "is missing"
-        else:
-            yield where, one["msg"].removeprefix("Value error, ")
-
-
-def _suggestion(key: str, model: type[BaseModel], where: KeyPath) -> str:
-    known = _keys_at(model, where)
-    close = difflib.get_close_matches(key, known, 1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known here: {', '.join(known)}" if known else ""
-
-
-def _keys_at(model: type[BaseModel], where: KeyPath) -> list[str]:
-    """The keys that the model knows at a place; names chosen by the user (of an app, a mailbox) are stepped over."""
-    here: type[BaseModel] | None = model
-    for step in where:
-        if here is None:
-            return []
-        field = here.model_fields.get(str(step))
-        if field is None:
-            continue
-        here = _model_in(field.annotation)
-    return list(here.model_fields) if here else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+def _unwanted(event: yaml.Event, depth: int) -> str:
+    """What is YAML, but has no place in a configuration: it hides, explodes or constructs."""
+    if isinstance(event, yaml.AliasEvent):
+        return "aliases (*name) are not allowed: write the values out, or use `defaults`"
+    if getattr(event, "tag", None):
+        return "tags (!name) are not allowed: put text in quotes"
+    return f"is nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else ""

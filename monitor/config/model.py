@@ -15,7 +15,8 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 
 
-def _seconds(value: Any) -> float:
+def seconds(value: Any) -> float:
+    """A duration as the configuration writes it, in seconds. Raises ValueError."""
     found = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("expected a duration such as 30s, 5m, 1h or 60d")
@@ -29,7 +30,7 @@ def _reference(value: Any) -> str:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(seconds)]
 Reference = Annotated[str, BeforeValidator(_reference)]
 # The id is a label of metrics and part of file names and URLs.
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -154,6 +155,9 @@ class Privacy(Part):
     """Where addresses are shown; elsewhere the mailbox's id stands for it."""
 
     addresses: list[Literal["cli", "notices"]] = ["cli", "notices"]
+    retention: Annotated[Seconds, Field(ge=86400)] = Field(
+        30 * 86400.0, description="How long incidents and notices are kept after their end."
+    )
 
 
 class Web(Part):
@@ -182,7 +186,10 @@ class File(Part):
     alerts: Alerts = Alerts()
     privacy: Privacy = Privacy()
     network: Network = Network()
-    store: Annotated[str, StringConstraints(pattern=r"^sqlite:///.+")] = "sqlite:///mailcanary.db"
+    store: Annotated[str, StringConstraints(pattern=r"^sqlite:(///.+|[^/].*)$")] = Field(
+        "sqlite:mailcanary.db",
+        description="`sqlite:///absolute/path`, or `sqlite:path` beside this file.",
+    )
     web: Web = Web()
 
 

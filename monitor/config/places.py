@@ -8,6 +8,16 @@ import yaml
 
 Path = tuple[str | int, ...]
 
+_TEXT = "tag:yaml.org,2002:str"
+_DATE = "tag:yaml.org,2002:timestamp"
+_NEVER_FAILS = {_TEXT, "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"}
+_NO_TEXT = {
+    "tag:yaml.org,2002:bool": "YAML reads this key as true or false: put it in quotes",
+    "tag:yaml.org,2002:int": "YAML reads this key as a number: put it in quotes",
+    "tag:yaml.org,2002:merge": "merging (<<) is not allowed: write the values out, or use `defaults`",
+    "tag:yaml.org,2002:null": "YAML reads this key as nothing: put it in quotes",
+}
+
 
 def place_of(root: yaml.Node | None, path: Sequence[str | int]) -> tuple[int, int]:
     """Line and column, from 1, of what a path names, or of the nearest thing above it that exists."""
@@ -30,15 +40,27 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Mar
     return None
 
 
-def duplicate_keys(node: yaml.Node | None, path: Path = ()) -> Iterator[tuple[Path, yaml.Mark]]:
-    """Every key that stands twice in one mapping: YAML would silently take the last."""
+def wrong_nodes(node: yaml.Node | None, path: Path = ()) -> Iterator[tuple[Path, yaml.Mark, str]]:
+    """What YAML would take in silence, or fail on without a place: path, mark and message of each."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
-                yield (*path, key.value), key.start_mark
+            if not isinstance(key, yaml.ScalarNode):
+                yield path, key.start_mark, "a key must be text"
+                continue
+            here = (*path, key.value)
+            if key.tag != _TEXT:
+                yield here, key.start_mark, _NO_TEXT.get(key.tag, "this key is not read as text: put it in quotes")
+            elif key.value in seen:
+                yield here, key.start_mark, "this key stands here twice"
             seen.add(key.value)
-            yield from duplicate_keys(value, (*path, key.value))
+            yield from wrong_nodes(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from duplicate_keys(value, (*path, number))
+            yield from wrong_nodes(value, (*path, number))
+    elif node is not None and node.tag not in _NEVER_FAILS:
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except (ValueError, yaml.YAMLError):
+            message = "there is no such date" if node.tag == _DATE else "this is no number: put text in quotes"
+            yield path, node.start_mark, message

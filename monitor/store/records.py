@@ -30,6 +30,22 @@ class Batch:
     notices: Sequence[Notice] = ()
     results: Sequence[Result] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to store."""
+        return not (self.states or self.incidents or self.notices or self.results)
+
+    def then(self, later: Batch) -> Batch:
+        """This batch and a later one as one; of records with one id the last one stays, so it does not grow for ever."""
+        if self.empty:
+            return later
+        return Batch(
+            states=[*{state.watch: state for state in (*self.states, *later.states)}.values()],
+            incidents=[*{incident.id: incident for incident in (*self.incidents, *later.incidents)}.values()],
+            notices=[*self.notices, *later.notices],
+            results=[*{result.watch: result for result in (*self.results, *later.results)}.values()],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:

@@ -220,10 +220,14 @@ async def test_draining_does_not_wait_for_a_channel_that_hangs() -> None:
         assert 1 == await store.waiting()
 
 
-async def test_an_outbox_without_channels_ends_at_once() -> None:
-    """Where nobody can be told there is nothing to run."""
-    async with Store.open("sqlite://", LeapingClock()) as store:
-        await Desk(store, {}, LeapingClock()).outbox.run()
+async def test_an_outbox_without_channels_lasts_until_it_is_drained() -> None:
+    """Where nobody can be told there is nothing to do, and yet `run` has the same life as with channels."""
+    async with working() as desk:
+        (running,) = (task for task in asyncio.all_tasks() if task is not asyncio.current_task())
+        _, still = await asyncio.wait([running], timeout=0)
+        assert {running} == still
+        await desk.outbox.drain(1)
+        await running
 
 
 async def test_a_collector_that_fails_first_gets_the_notice_later() -> None:

@@ -146,3 +146,26 @@ def test_without_secrets_references_are_not_resolved(tmp_path: Path) -> None:
     """A checkout that has no secrets can still be validated."""
     (tmp_path / "c.yaml").write_text(GOOD)
     assert 2 == len(load(tmp_path / "c.yaml", CHECKS, secrets=False).mailboxes)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("sqlite:///var/lib/mailcanary/state.db", "sqlite:////var/lib/mailcanary/state.db"),
+        ("sqlite:////var/lib/mailcanary/state.db", "sqlite:////var/lib/mailcanary/state.db"),
+        ("sqlite:state.db", "sqlite:///{here}/state.db"),
+        ("sqlite:./data/state.db", "sqlite:///{here}/data/state.db"),
+    ],
+)
+def test_three_slashes_are_the_root(read: Callable[[str], Configuration], written: str, meant: str) -> None:
+    """A store's URL reads like any other; a path without slashes in front is beside the file, wherever we run."""
+    here = Path.cwd()
+    assert meant.format(here=here) == read(f"{GOOD}store: {written}\n").store_url
+
+
+@pytest.mark.parametrize("written", ["sqlite://state.db", "sqlite:", "mysql://host/db", "state.db"])
+def test_what_is_no_store_is_refused(read: Callable[[str], Configuration], written: str) -> None:
+    """A host, nothing, another database, a bare path: errors of the file, and nothing is created."""
+    (problem,) = problems(read, f"{GOOD}store: {written!r}\n")
+    assert ": store: " in problem
+    assert [Path("c.yaml")] == list(Path().iterdir())

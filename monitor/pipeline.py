@@ -1,0 +1,218 @@
+"""What becomes of results: judge, correlate, decide, commit, publish. The whole of it is `Pipeline.turn`.
+
+What is decided holds from then on, in memory; the database follows. A batch that could not be committed (a full disk) is
+kept and committed with the next one, so nothing is decided twice and nothing that was decided is lost while we live.
+Everything happens in one task, one turn after the other, so no decision ever sees half of another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from checks.core.causes import table
+from checks.core.clock import Clock
+from checks.core.model import Result, Subject
+from monitor.alerts.policy import ID_LENGTH, Told, decide, remind
+from monitor.incidents.correlate import Incidents, Movement
+from monitor.model import Change, Event, Importance, Incident, IncidentChanged, Policy, Ran, Stored, WatchState
+from monitor.plan import Plan
+from monitor.state.judge import judge
+from monitor.store import Batch, Store, StoreError
+
+_log = logging.getLogger(__name__)
+
+MAX_BATCH = 200  # results of one turn: about 20 ms of work, and one transaction
+LINGER = 0.05  # seconds that a first result waits for others
+# Results that wait to be judged; beyond it finished runs wait, and watches that are due are skipped and counted.
+MAX_QUEUED = 2000
+_REMIND_EVERY = timedelta(seconds=1)
+
+
+def incident_id(cause: str, subject: Subject, opened_at: datetime) -> str:
+    """The name of an incident: the same for the same thing, so that a decision made twice makes one incident."""
+    parts = (cause, subject.scope.value, subject.key, opened_at.isoformat())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:ID_LENGTH]
+
+
+class Pipeline:
+    """Takes results and moves states, incidents and notices. `run` is its task; `notify` says that notices are due."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        publish: Callable[[Sequence[Event]], None],
+        notify: Callable[[], None],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._publish = publish
+        self._notify = notify
+        self._clock = clock
+        self._plan = Plan()
+        self._policy = Policy()
+        self._channels: tuple[str, ...] = ()
+        self._states: dict[str, WatchState] = {}
+        self._incidents = Incidents(incident_id)
+        self._unsaved = Batch()
+        self._queue: deque[Result] = deque()
+        self._room = asyncio.Semaphore(MAX_QUEUED)
+        self._awake = asyncio.Event()
+        self._finishing = False
+        self._reminded_at = clock.now()
+
+    @property
+    def queued(self) -> int:
+        """How many results wait to be judged."""
+        return len(self._queue)
+
+    @property
+    def open_incidents(self) -> tuple[Incident, ...]:
+        """The incidents that are open now."""
+        return self._incidents.open
+
+    @property
+    def states(self) -> Iterable[WatchState]:
+        """Where every watch stands that ever ran."""
+        return self._states.values()
+
+    def state(self, watch: str) -> WatchState | None:
+        """Where a watch stands; None when it never ran."""
+        return self._states.get(watch)
+
+    def backed_off_until(self, watch: str) -> datetime | None:
+        """The moment before which a watch must not run, if there is one."""
+        state = self._states.get(watch)
+        return state.backed_off_until if state else None
+
+    async def restore(self) -> None:
+        """Take up what an earlier life stored. Raises StoreError."""
+        loaded = await self._store.load()
+        self._states = loaded.states
+        self._incidents.restore(loaded.incidents)
+
+    async def follow(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
+        """Work by another plan from now on. Watches that it lacks leave their incidents and are forgotten."""
+        now = self._clock.now()
+        self._plan, self._policy, self._channels = plan, policy, tuple(channels)
+        known = {*self._states, *(watch for incident in self._incidents.open for watch in incident.watches)}
+        gone = sorted(known - plan.watches.keys())
+        for watch in gone:
+            self._states.pop(watch, None)
+        await self._settle((), self._incidents.remove(gone, now), now)
+        try:
+            await self._store.forget(gone)
+        except StoreError as error:
+            _log.warning("%d watches that are gone could not be forgotten: %s", len(gone), error)
+
+    async def accept(self, result: Result) -> None:
+        """Take a result. Waits while too many others do."""
+        await self._room.acquire()
+        self._queue.append(result)
+        self._awake.set()
+
+    def tick(self) -> None:
+        """Look what is due by the clock alone."""
+        self._awake.set()
+
+    def finish(self) -> None:
+        """Let `run` end once everything that was accepted is dealt with."""
+        self._finishing = True
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Deal with results as they come, in batches, until `finish`."""
+        while not self._finishing or self._queue:
+            await self._awake.wait()
+            if self._queue and len(self._queue) < MAX_BATCH and not self._finishing:
+                await self._clock.sleep(LINGER)
+            self._awake.clear()
+            await self.turn(self._take())
+            if self._queue:
+                self._awake.set()
+
+    def _take(self) -> list[Result]:
+        batch = [self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))]
+        for _ in batch:
+            self._room.release()
+        return batch
+
+    async def turn(self, results: Sequence[Result]) -> None:
+        """One turn, from results to events."""
+        now = self._clock.now()
+        judged = [(result, self._judge(result, now)) for result in results if result.watch in self._plan.watches]
+        movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
+        await self._settle(judged, movements, now)
+
+    def _judge(self, result: Result, now: datetime) -> Change:
+        watch = self._plan.watches[result.watch]
+        state = self._states.get(watch.id) or WatchState(watch=watch.id, since=now)
+        worst = result.worst
+        harm = worst is not None and table()[worst.cause].harm
+        change = judge(state, result, self._policy, now, harm=harm, interval=watch.interval)
+        self._states[watch.id] = change.after
+        return change
+
+    def _importance(self, watch: str) -> Importance:
+        planned = self._plan.watches.get(watch)
+        return planned.importance if planned else Importance.NORMAL
+
+    async def _settle(
+        self, judged: Sequence[tuple[Result, Change]], movements: Sequence[Movement], now: datetime
+    ) -> None:
+        """Decide who is told, commit, publish."""
+        told = self._told(movements, now)
+        self._incidents.replace(told.incidents)
+        moved = {after.id: after for _, after in movements} | {incident.id: incident for incident in told.incidents}
+        await self._commit(
+            Batch(
+                states=[change.after for _, change in judged],
+                incidents=[*moved.values()],
+                notices=told.notices,
+                results=[result for result, _ in judged],
+            ),
+            now,
+        )
+        self._publish(
+            [
+                *(Ran(at=now, result=result, change=change) for result, change in judged),
+                *(IncidentChanged(at=now, before=before, after=moved[after.id]) for before, after in movements),
+            ]
+        )
+
+    def _told(self, movements: Sequence[Movement], now: datetime) -> Told:
+        """What is to be told of movements, and of what stays open for long."""
+        decided = [decide(before, after, self._channels, now) for before, after in movements]
+        if now - self._reminded_at >= _REMIND_EVERY:
+            self._reminded_at = now
+            fresh = {after.key for _, after in movements}
+            quiet = [incident for incident in self._incidents.open if incident.key not in fresh]
+            decided.append(remind(quiet, self._policy, self._channels, now))
+        return Told(
+            incidents=tuple(incident for one in decided for incident in one.incidents),
+            notices=tuple(notice for one in decided for notice in one.notices),
+        )
+
+    async def _commit(self, batch: Batch, now: datetime) -> None:
+        whole = self._unsaved.then(batch)
+        if whole.empty:
+            return
+        start = self._clock.monotonic()
+        error = ""
+        try:
+            await self._store.commit(whole)
+        except StoreError as refused:
+            error = str(refused)
+            if self._unsaved.empty:
+                _log.error("what was decided can not be stored, and is kept for the next try: %s", error)
+            whole = replace(whole, results=())  # the last runs are of use only while they are new
+        self._unsaved = whole if error else Batch()
+        self._publish([Stored(at=now, seconds=self._clock.monotonic() - start, error=error)])
+        if whole.notices and not error:
+            self._notify()
