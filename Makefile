@@ -7,9 +7,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # How often the long proofs repeat: small in `make test`, full in `make prove`.
 PROOFS ?= 1
 
-.PHONY: help test prove check format locks tools environment dev-environment clean
+.PHONY: help demo test prove check format locks tools environment dev-environment clean
 
 help:
+	@echo 'make demo    watch mailcanary watch a Microsoft 365 that breaks, until Ctrl-C (FOR=60s: squeezed into that time)'
 	@echo 'make test    run every test (PEERS=install installs the real mail servers by apt first)'
 	@echo 'make check   linter, types, laws of architecture, formatting'
 	@echo 'make prove   the tests with the full counts of the long proofs'
@@ -33,6 +34,9 @@ $(VENV)/.installed: requirements.lock pyproject.toml | tools
 $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@touch $@
+
+demo: environment
+	@$(VENV)/bin/mailcanary demo $(if $(FOR),--for $(FOR))
 
 test: dev-environment
 	@if [ "$$CI" = true ] || [ '$(PEERS)' = install ]; then sh tests/peers-install.sh; fi

@@ -16,8 +16,10 @@ from checks.core.run import run_check
 from checks.core.target import Credential
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
+from monitor.cli import loop
 from monitor.cli.waterfall import lines
 from monitor.config import Configuration
+from monitor.config.wording import listed
 from monitor.plan import Watch, plan_of, watch_id
 
 # Mailboxes are checked side by side up to this number: a terminal command is no load test.
@@ -32,14 +34,22 @@ def check_once(
     """Run, print, and give the exit status."""
     known = {configured.mailbox.id for configured in configuration.mailboxes}
     if strangers := sorted(set(mailboxes) - known):
-        raise click.UsageError(f"no such mailbox: {', '.join(strangers)}. Known are: {', '.join(sorted(known))}")
+        raise click.UsageError(f"no such mailbox: {', '.join(strangers)}. Known are: {listed(sorted(known))}")
     if strangers := sorted(set(only) - set(CHECKS)):
-        raise click.UsageError(f"no such check: {', '.join(strangers)}. Known are: {', '.join(CHECKS)}")
+        raise click.UsageError(f"no such check: {', '.join(strangers)}. Known are: {listed(CHECKS)}")
+    if "canary" in only and not canary:
+        raise click.UsageError("the check canary sends a message: confirm it with --canary")
     watches = [watch for watch in _wanted(configuration, mailboxes, canary=canary) if not only or watch.check in only]
-    results = asyncio.run(_run(watches, configuration, as_json=as_json))
+    if not watches:
+        click.echo("nothing to check: every wanted check is switched off in the configuration", err=True)
+    try:
+        results = loop.run(_run(watches, configuration, as_json=as_json))
+    except ExceptionGroup as failures:  # of printing alone, since `run_check` raises nothing: `| head` has seen enough
+        raise failures.exceptions[0] from failures
     if as_json:
         click.echo(json.dumps([_as_json(result) for result in results], indent=2))
-    return Outcome.worst([result.outcome for result in results]).exit_code
+    outcomes = [result.outcome for result in results] or [Outcome.UNKNOWN]
+    return Outcome.worst(outcomes).exit_code
 
 
 def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary: bool) -> Iterable[Watch]:
@@ -78,6 +88,10 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
     show_progress = not as_json and sys.stderr.isatty()
     ended = 0
 
+    def progress(text: str) -> None:
+        if show_progress:
+            click.echo(f"\r{text}\x1b[K", nl=False, err=True)
+
     async with open_kit(clock=SystemClock(), ehlo_name=configuration.ehlo_name) as kit:
 
         async def one(watch: Watch) -> Result:
@@ -88,15 +102,15 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
                 )
             ended += 1
             if not as_json:
+                progress("")  # on a terminal the result takes its line
                 _show(watch, result, configuration)
-            if show_progress:
-                click.echo(f"\r{ended} of {len(watches)} checked\x1b[K", nl=False, err=True)
+            progress(f"{ended} of {len(watches)} checked")
             return result
 
+        progress(f"0 of {len(watches)} checked")
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(watch)) for watch in watches]
-        if show_progress:
-            click.echo("\r\x1b[K", nl=False, err=True)
+        progress("")
         return [task.result() for task in tasks]
 
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from checks.registry import CHECKS
 from monitor.config import Configuration, ConfigurationError, load
 from monitor.plan import plan_of
+from monitor.prepared import Prepared, prepare
+
+T = TypeVar("T")
 
 
 def load_or_exit(file: Path, *, secrets: bool = True) -> Configuration:
     """The configuration; on any error all of them go to stderr, and the command ends with status 2."""
+    return _or_exit(lambda: load(file, CHECKS, secrets=secrets))
+
+
+def prepare_or_exit(file: Path) -> Prepared:
+    """The configuration with its channels opened, ready to be put in force; on any error as above."""
+    return _or_exit(lambda: prepare(file))
+
+
+def _or_exit(read: Callable[[], T]) -> T:
     try:
-        return load(file, CHECKS, secrets=secrets)
+        return read()
     except ConfigurationError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -23,8 +37,16 @@ def load_or_exit(file: Path, *, secrets: bool = True) -> Configuration:
 
 def summary(file: Path, configuration: Configuration) -> str:
     """What a good configuration amounts to, in one line."""
-    plan = plan_of(configuration)
-    return (
-        f"{file}: good. {len(configuration.apps)} apps, {len(configuration.mailboxes)} mailboxes, "
-        f"{len(plan.watches)} watches, {len(configuration.channels)} alert channels."
-    )
+    counts = {
+        "app": len(configuration.apps),
+        "mailbox": len(configuration.mailboxes),
+        "watch": len(plan_of(configuration).watches),
+        "alert channel": len(configuration.channels),
+    }
+    parts = [f"{count} {word if count == 1 else plural(word)}" for word, count in counts.items()]
+    return f"{file}: good. {', '.join(parts)}."
+
+
+def plural(word: str) -> str:
+    """More than one of it."""
+    return f"{word}es" if word.endswith(("x", "ch")) else f"{word}s"

@@ -1,0 +1,202 @@
+"""The daemon as its users run it: a process, a file, signals, HTTP, and an embedded Microsoft 365 that breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.daemon.process import PATIENCE, command, daemon, posts_to, request
+
+if TYPE_CHECKING:
+    from monitor.sim import Microsoft365
+
+PROOFS = int(os.environ.get("MAILCANARY_PROOFS", "1"))
+EXPIRED = {"cause": "entra.secret_expired"}
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listen_on(file: Path, port: int) -> str:
+    """Let the daemon's web server have this port; its address."""
+    file.write_text(file.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
+    return f"http://127.0.0.1:{port}"
+
+
+async def arrived(office: Microsoft365, count: int) -> list[str]:
+    """Wait until so many alerts have arrived; their titles."""
+    async with asyncio.timeout(PATIENCE):
+        while len(posts_to(office)) < count:
+            await asyncio.sleep(0.02)
+    return list(posts_to(office))
+
+
+async def test_from_a_file_to_an_alert_and_back(office: Microsoft365, file: Path) -> None:
+    """A secret expires: one alert that says what to do; it is renewed: one message of the recovery."""
+    async with daemon(file) as running:
+        await running.named("run.finished", check="canary", outcome="pass")
+        fault = await office.inject("secret_expired", "billing-mailer")
+        opened = await running.named("incident.opened", **EXPIRED)
+        (alert,) = await arrived(office, 1)
+        await office.repair(fault.id)
+        closed = await running.named("incident.closed", **EXPIRED)
+        titles = await arrived(office, 2)
+        running.send(signal.SIGTERM)
+        assert 0 == await running.ended()
+    assert opened["id"] == closed["id"]
+    assert alert.startswith("CRITICAL: ")
+    assert ["RECOVERED"] == [title.partition(":")[0] for title in titles[1:]]
+    assert "billing-mailer" in office.inboxes.read("alerts")[0]["body"]["message"]
+
+
+async def test_the_metrics_follow_and_name_no_address(office: Microsoft365, file: Path) -> None:
+    """While it runs it is ready, its metrics name mailboxes by id, and neither they nor the events hold an address."""
+    address = listen_on(file, free_port())
+    async with daemon(file) as running:
+        await office.inject("smtp_auth_disabled_mailbox", "payslips@contoso.example")
+        await running.named("incident.opened", cause="exchange.smtp_auth_disabled_mailbox")
+        assert (200, "ok\n") == await request("GET", f"{address}/-/healthy")
+        assert 200 == (await request("GET", f"{address}/-/ready"))[0]
+        _, metrics = await request("GET", f"{address}/metrics")
+        events = repr(running.events)
+    labels = 'app="hr-portal",check="smtp_auth",credential="current",mailbox="payslips",tenant="contoso"'
+    up = f"mailcanary_watch_firing{{{labels}}} 1.0"
+    assert up in metrics.splitlines()
+    assert "@contoso.example" not in metrics
+    assert "@contoso.example" not in events
+    assert "sim8Q~" not in metrics + events
+
+
+async def test_the_first_result_comes_soon(file: Path) -> None:
+    """Watches run within their first interval, and every watch of the file runs."""
+    async with daemon(file) as running:
+        await running.named("config.loaded", watches=11)
+        seen: set[str] = set()
+        await running.until(lambda line: seen.add(line.get("watch", "")) or len(seen - {""}) == 11)
+    assert {"token/billing-mailer/current", "token/hr-portal/current", "canary/billing"} <= seen
+
+
+async def test_a_bad_file_keeps_the_old_plan(office: Microsoft365, file: Path) -> None:
+    """SIGHUP and POST with a bad file change nothing and say why; with a good one they change what differs."""
+    address = listen_on(file, free_port())
+    good = file.read_text()
+    async with daemon(file) as running:
+        await running.named("config.loaded")
+        file.write_text(good.replace("smtp_auth:", "smtp_ath:"))
+        status, text = await request("POST", f"{address}/-/reload")
+        assert (400, True) == (status, "mailcanary.yaml:" in text and "smtp_ath" in text)
+        running.send(signal.SIGHUP)
+        refused = await running.named("config.refused")
+        assert "smtp_ath" in refused["errors"][0]
+        running.forget()
+        await running.named("run.finished", watch="smtp_auth/box0006")
+        file.write_text(
+            "\n".join(line for line in good.splitlines() if "box0006" not in line).replace("payslips:", "payroll:")
+        )
+        running.send(signal.SIGHUP)
+        loaded = await running.named("config.loaded")
+        assert (1, 2, 10) == (loaded["added"], loaded["removed"], loaded["watches"])
+        await running.named("run.finished", watch="smtp_auth/payroll")
+        _, metrics = await request("GET", f"{address}/metrics")
+        assert ("payslips" in metrics, "payroll" in metrics, "box0006" in metrics) == (False, True, False)
+        assert (200, True) == ((await request("POST", f"{address}/-/reload"))[0], running.process.returncode is None)
+
+
+async def test_a_channel_can_be_added_by_a_reload(office: Microsoft365, file: Path) -> None:
+    """An incident that nobody could be told of is told as soon as a reload brings a channel."""
+    whole = file.read_text()
+    file.write_text(whole.replace("chat: {url: file:chat.url}", "{}").replace("channels:\n    {}", "channels: {}"))
+    async with daemon(file) as running:
+        await office.inject("secret_expired", "billing-mailer")
+        await running.named("incident.opened", **EXPIRED)
+        assert [] == list(posts_to(office))
+        file.write_text(whole)
+        running.send(signal.SIGHUP)
+        await arrived(office, 1)
+
+
+async def test_a_stop_waits_for_nobody(office: Microsoft365, file: Path) -> None:
+    """SIGTERM ends the daemon within ten seconds though servers hang in every run and the alert channel never answers."""
+    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    (office.directory / "chat.url").write_text(f"json://127.0.0.1:{port}/hangs")
+    file.write_text(file.read_text().replace("interval: 1s, timeout: 1s", "interval: 60s, timeout: 60s"))
+    async with silent, daemon(file) as running:
+        await running.named("config.loaded")
+        await office.inject("silent", "smtp", {"phase": "banner"})
+        await office.inject("silent", "entra", {"phase": "token"})
+        async with asyncio.timeout(PATIENCE):
+            while office.world.describe()["faults"] == [] or not silent.is_serving():
+                await asyncio.sleep(0.02)
+        running.send(signal.SIGHUP)
+        running.send(signal.SIGTERM)
+        begun = time.monotonic()
+        assert 0 == await running.ended()
+        assert time.monotonic() - begun < 10
+
+
+async def test_what_was_decided_survives_kill_9(office: Microsoft365, file: Path) -> None:
+    """Killed before its alert could be delivered, the daemon delivers it after the restart, and tells the recovery once.
+
+    The channel refuses connections until after the kill, so that the kill always comes between decision and delivery.
+    """
+    chat = office.directory / "chat.url"
+    url = chat.read_text()
+    for number in range(1, PROOFS // 100 + 2):
+        office.inboxes.clear()
+        chat.write_text(f"json://127.0.0.1:{free_port()}/nobody")
+        async with daemon(file) as running:
+            fault = await office.inject("secret_expired", "billing-mailer")
+            await running.named("notice.failed", reason="first")
+            running.send(signal.SIGKILL)
+            assert -signal.SIGKILL == await running.ended()
+        chat.write_text(url)
+        async with daemon(file) as running:
+            await office.repair(fault.id)
+            await running.named("notice.delivered", reason="recovered")
+            assert ["CRITICAL", "RECOVERED"] == [title.partition(":")[0] for title in posts_to(office)], number
+            running.send(signal.SIGTERM)
+            assert 0 == await running.ended()
+
+
+async def test_a_wrong_file_starts_nothing(tmp_path: Path) -> None:
+    """Exit status 2, every error with its place, no database, no port."""
+    file = tmp_path / "wrong.yaml"
+    file.write_text("tenants: {}\napps: {}\nmailboxs: {}\nstore: sqlite:state.db\nweb: {listen: nowhere}\n")
+    status, out, err = await command("run", "-c", str(file))
+    assert (2, "") == (status, out)
+    assert [f"{file}:3:1: mailboxs: unknown key; did you mean mailboxes?", f"{file}:5:7: web.listen: "] == [
+        err.splitlines()[0],
+        err.splitlines()[1][: len(f"{file}:5:7: web.listen: ")],
+    ]
+    assert [file] == list(tmp_path.iterdir())
+
+
+async def test_a_channel_that_cannot_be_is_an_error_of_the_file(office: Microsoft365, file: Path) -> None:
+    """A URL that Apprise does not know is refused before the start, by `validate` too, with its place and no secret."""
+    (office.directory / "chat.url").write_text("nonsense://very-secret-token")
+    for arguments in (["run", "-c", str(file)], ["validate", str(file)]):
+        status, _, err = await command(*arguments)
+        assert (2, True, False) == (status, "alerts.channels.chat.url" in err, "very-secret" in err)
+
+
+async def test_a_taken_port_is_explained(file: Path) -> None:
+    """Exit status 2 and a sentence that names the address."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        listen_on(file, port)
+        status, _, err = await command("run", "-c", str(file))
+    assert (2, True) == (status, f"127.0.0.1:{port}" in err)
+    assert "Traceback" not in err
