@@ -7,12 +7,13 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # How often the long proofs repeat: small in `make test`, full in `make prove`.
 PROOFS ?= 1
 
-.PHONY: help demo test prove check format locks tools environment dev-environment clean
+.PHONY: help demo test prove bench check format locks tools environment dev-environment clean
 
 help:
 	@echo 'make demo    watch mailcanary watch a Microsoft 365 that breaks, until Ctrl-C (FOR=60s: squeezed into that time)'
 	@echo 'make test    run every test (PEERS=install installs the real mail servers by apt first)'
 	@echo 'make check   linter, types, laws of architecture, formatting'
+	@echo 'make bench   what a probe costs, beside other ways to do it, in one run'
 	@echo 'make prove   the tests with the full counts of the long proofs'
 
 tools:
@@ -44,6 +45,9 @@ test: dev-environment
 
 prove:
 	$(MAKE) test PROOFS=1000
+
+bench: dev-environment
+	$(PY) -m tests.bench
 
 check: dev-environment
 	$(VENV)/bin/ruff check

@@ -9,6 +9,7 @@ import pytest
 
 from monitor.demo import place
 from monitor.sim import Microsoft365, contoso, make_client_certificate, make_key
+from tests.peers.conftest import prometheus, promtool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     from monitor.sim import ClientCertificate
+
+__all__ = ["prometheus", "promtool"]
 
 
 @pytest.fixture(scope="session")
