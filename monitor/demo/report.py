@@ -31,7 +31,7 @@ def happening(what: Happening, now: datetime) -> str:
     fault = what.fault
     verb, colour = ("we break ", "magenta") if what.what == "injected" else ("we repair", "cyan")
     line = click.style(f"{verb}  {fault.kind.name} on {fault.subject}", fg=colour, bold=True)
-    return f"{now:%H:%M:%S}  {line}  {fault.kind.summary if what.what == 'injected' else ''}".rstrip()
+    return f"{now:%H:%M:%SZ}  {line}  {fault.kind.summary if what.what == 'injected' else ''}".rstrip()
 
 
 def alert(body: object) -> str:
