@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Iterable
 
@@ -42,12 +43,9 @@ def check_once(
     watches = [watch for watch in _wanted(configuration, mailboxes, canary=canary) if not only or watch.check in only]
     if not watches:
         click.echo("nothing to check: every wanted check is switched off in the configuration", err=True)
-    try:
-        results = loop.run(_run(watches, configuration, as_json=as_json))
-    except ExceptionGroup as failures:  # of printing alone, since `run_check` raises nothing: `| head` has seen enough
-        raise failures.exceptions[0] from failures
+    results = loop.run(_run(watches, configuration, as_json=as_json))
     if as_json:
-        click.echo(json.dumps([_as_json(result) for result in results], indent=2))
+        _print(json.dumps([_as_json(result) for result in results], indent=2))
     outcomes = [result.outcome for result in results] or [Outcome.UNKNOWN]
     return Outcome.worst(outcomes).exit_code
 
@@ -119,7 +117,16 @@ def _show(watch: Watch, result: Result, configuration: Configuration) -> None:
     if not isinstance(watch.target, Credential) and "cli" in configuration.show_addresses:
         words["address"] = watch.target.address.reveal()
     name = words.get("address") or watch.id.partition("/")[2]
-    click.echo("\n".join([*lines(name, result, words), ""]))
+    _print("\n".join([*lines(name, result, words), ""]))
+
+
+def _print(text: str) -> None:
+    """To stdout. A reader that leaves early (`| head`) misses the rest; the checks and the exit status go on."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # As in Python's documentation of `signal`, "Note on SIGPIPE": what is still buffered has to go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_json(result: Result) -> dict[str, object]:
