@@ -9,6 +9,7 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Daemon:
     pid: int
     started_at: float
     port: int
+    log: Path
 
     def samples(self, name: str) -> list[float]:
         """All values of a metric for smtp_auth."""
@@ -70,8 +72,14 @@ class Daemon:
         return sum(self.samples("mailcanary_runs_total"))
 
     def first_result(self) -> float:
-        """Seconds from the start of the process to its first result; to be asked before any watch has run twice."""
-        return min(self.samples("mailcanary_last_run_timestamp_seconds")) - self.started_at
+        """Seconds from the start of the process to its first result of smtp_auth, by the event log.
+
+        Not by the metrics: they keep the last run of a watch, and the first watches may have run twice by now.
+        """
+        with self.log.open(encoding="utf-8") as lines:
+            events = (json.loads(line) for line in lines if line.startswith("{"))
+            first = next(event for event in events if event.get("check") == "smtp_auth")
+        return datetime.fromisoformat(first["at"]).timestamp() - self.started_at
 
     def memory(self) -> tuple[float, float]:
         """Resident memory in MiB: now, and the most there ever was."""
@@ -95,7 +103,7 @@ def running_daemon(office: Office, interval: int) -> Iterator[Daemon]:
             log=home / "log",
             ready=lambda _: accepts(port),
         ) as pid:
-            yield Daemon(pid, started_at, port)
+            yield Daemon(pid, started_at, port, home / "log")
 
 
 def _configuration(office: Office, home: Path, port: int, interval: int) -> dict[str, object]:
