@@ -2,7 +2,7 @@
 
 What is decided holds from then on, in memory; the database follows. A batch that could not be committed (a full disk) is
 kept and committed with the next one, so nothing is decided twice and nothing that was decided is lost while we live.
-Everything happens in one task, one turn after the other, so no decision ever sees half of another one.
+Turns and changes of the plan happen one after the other, so no decision ever sees half of another one.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Pipeline:
         self._states: dict[str, WatchState] = {}
         self._incidents = Incidents(incident_id)
         self._unsaved = Batch()
+        self._one_at_a_time = asyncio.Lock()
         self._queue: deque[Result] = deque()
         self._room = asyncio.Semaphore(MAX_QUEUED)
         self._awake = asyncio.Event()
@@ -100,6 +101,10 @@ class Pipeline:
 
     async def follow(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
         """Work by another plan from now on. Watches that it lacks leave their incidents and are forgotten."""
+        async with self._one_at_a_time:
+            await self._change(plan, policy, channels)
+
+    async def _change(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
         now = self._clock.now()
         self._plan, self._policy, self._channels = plan, policy, tuple(channels)
         known = {*self._states, *(watch for incident in self._incidents.open for watch in incident.watches)}
@@ -146,10 +151,11 @@ class Pipeline:
 
     async def turn(self, results: Sequence[Result]) -> None:
         """One turn, from results to events."""
-        now = self._clock.now()
-        judged = [(result, self._judge(result, now)) for result in results if result.watch in self._plan.watches]
-        movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
-        await self._settle(judged, movements, now)
+        async with self._one_at_a_time:
+            now = self._clock.now()
+            judged = [(result, self._judge(result, now)) for result in results if result.watch in self._plan.watches]
+            movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
+            await self._settle(judged, movements, now)
 
     def _judge(self, result: Result, now: datetime) -> Change:
         watch = self._plan.watches[result.watch]

@@ -281,6 +281,37 @@ async def test_what_a_full_disk_refused_is_stored_later(monkeypatch: pytest.Monk
         assert ({Status.FIRING}, 1) == ({state.status for state in stored.states.values()}, len(stored.incidents))
 
 
+async def test_a_reload_during_a_refused_commit_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that changes while a commit is under way waits for it: what that commit could not store is kept."""
+    refused = finding("smtp.auth_refused", Scope.MAILBOX, "box2")
+    async with bench() as desk:
+        await fail(desk, [2], refused)
+        await fail(desk, [0], times=1)
+        assert [(Reason.FIRST, "chat")] == await desk.notices()
+        commit, refuse, accept = desk.store.commit, asyncio.Event(), asyncio.Event()
+        gates = iter([refuse, accept])
+
+        async def at_the_gates(_: object, batch: Batch) -> None:
+            gate = next(gates, None)
+            if gate is not None:
+                await gate.wait()
+            if gate is refuse:
+                raise StoreError("db", "the disk is full", "make room")
+            await commit(batch)
+
+        monkeypatch.setattr(Store, "commit", at_the_gates)
+        turning = asyncio.create_task(desk.pipeline.turn([result(0, SECRET_EXPIRED)]))
+        changing = asyncio.create_task(desk.pipeline.follow(Plan.of([watch(0), watch(1)]), Policy(), ["chat"]))
+        await asyncio.wait([turning, changing], timeout=0)
+        refuse.set()
+        await turning
+        accept.set()
+        await changing
+        await desk.pipeline.turn([])
+        assert {(Reason.FIRST, "chat"), (Reason.RECOVERED, "chat")} == set(await desk.notices())
+        assert desk.pipeline.open_incidents == (await desk.store.load()).incidents
+
+
 async def test_results_are_dealt_with_in_batches() -> None:
     """A burst is judged in batches of at most 200, all of it, before `run` ends."""
     async with bench(watches=450) as desk:
