@@ -28,7 +28,7 @@ from monitor.alerts.outbox import Outbox
 from monitor.alerts.render import Message, render
 from monitor.alerts.words import Words
 from monitor.config import ConfigurationError
-from monitor.model import Beat, Incident, Notice, Reloaded, Skipped
+from monitor.model import Beat, Incident, Notice, Reloaded, Restored, Skipped
 from monitor.pipeline import Pipeline
 from monitor.plan import Difference, Plan, difference
 from monitor.prepared import Prepared, prepare
@@ -159,7 +159,8 @@ class Daemon:
         self._parts = parts
         await parts.pipeline.restore()
         self._metrics.follow(parts.prepared.plan)
-        self._metrics.restore(parts.pipeline.open_incidents, parts.pipeline.states)
+        known, incidents = tuple(parts.pipeline.states), parts.pipeline.open_incidents
+        self._sinks.publish([Restored(at=self._clock.now(), states=known, incidents=incidents)])
         await self._follow(parts)
 
     def _begin(self, parts: _Parts) -> None:
@@ -188,10 +189,10 @@ class Daemon:
             try:
                 prepared, words, change = await _in_thread(lambda: _prepare_beside(self._file, before))
             except ConfigurationError as error:
-                problems = tuple(str(problem) for problem in error.problems)
-                now, watches = self._clock.now(), len(before.plan.watches)
-                self._sinks.publish([Reloaded(at=now, watches=watches, errors=problems)])
-                return problems
+                return self._refused(tuple(str(problem) for problem in error.problems))
+            except Exception:  # noqa: BLE001 - a file that we stumble over is no reason to stop watching
+                _log.exception("the configuration could not be read by a defect")
+                return self._refused((f"{self._file}: could not be read by a defect of mailcanary: its log says more",))
             parts.prepared, parts.words = prepared, words
             parts.kit.tls.forget()
             parts.kit.tokens.keep_only(prepared.plan.credentials)
@@ -201,6 +202,11 @@ class Daemon:
                 await parts.outbox.drain(DELIVERING_SECONDS)
             self._sinks.publish([_reloaded(prepared.plan, change, self._clock)])
             return ()
+
+    def _refused(self, problems: tuple[str, ...]) -> Sequence[str]:
+        watches = len(self._parts.prepared.plan.watches) if self._parts is not None else 0
+        self._sinks.publish([Reloaded(at=self._clock.now(), watches=watches, errors=problems)])
+        return problems
 
     async def _reload_when_wanted(self) -> None:
         while True:

@@ -206,6 +206,15 @@ class Reloaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """Event, once at the start: what an earlier life left. Sinks take it into account and tell nobody anew."""
+
+    at: datetime
+    states: tuple[WatchState, ...]
+    incidents: tuple[Incident, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
     """Event: a batch was committed in `seconds`, or could not be (`error` says why) and is kept for the next commit."""
 
@@ -231,7 +240,7 @@ class Beat:
     defects: int
 
 
-Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded | Stored | Beat
+Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded | Restored | Stored | Beat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,12 @@ import json
 import logging
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -90,7 +91,7 @@ class _Exchange:
     pending: set[Future[_Reply]] = field(default_factory=set)
     last: _Reply | None = None
     failure: Failure | None = None
-    abandoned: bool = False
+    abandoned: Event = field(default_factory=Event)
 
     def acquire(self) -> Mapping[str, Any]:
         """In a pool thread: MSAL's answer. Whatever it raises, `last` and `failure` say what happened on the wire."""
@@ -119,9 +120,11 @@ class _Exchange:
         """MSAL closes what it made; this it did not make."""
 
     def _send(self, method: str, url: str, request: dict[str, Any]) -> _Reply:
+        if self.abandoned.is_set():
+            raise CancelledError
         future = asyncio.run_coroutine_threadsafe(self._request(method, url, request), self.loop)
         self.pending.add(future)
-        if self.abandoned:  # asked last: what was abandoned before this line, nobody else would cancel
+        if self.abandoned.is_set():  # asked last: what was abandoned before this line, nobody else would cancel
             future.cancel()
         return future.result()
 
@@ -163,7 +166,7 @@ class _Exchange:
 
     def abandon(self) -> None:
         """Cancel what is on the wire, so that the thread ends too."""
-        self.abandoned = True
+        self.abandoned.set()
         for future in tuple(self.pending):
             future.cancel()
 

@@ -30,12 +30,17 @@ def run_daemon(file: Path, *, events: str) -> None:
     async def live() -> None:
         daemon = Daemon(file)
         as_text = events == "text" or (events == "auto" and tty)
-        daemon.show(Screen(sys.stdout, tty=tty, words=daemon.words) if as_text else EventLog(sys.stdout, daemon.names))
+        screen = Screen(sys.stdout, tty=tty, words=daemon.words) if as_text else None
+        daemon.show(screen or EventLog(sys.stdout, daemon.names))
         running = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             running.add_signal_handler(name, daemon.stop)
         running.add_signal_handler(signal.SIGHUP, daemon.want_reload)
-        await daemon.run(prepared)
+        try:
+            await daemon.run(prepared)
+        finally:
+            if screen is not None:
+                screen.close()
 
     try:
         loop.run(live())

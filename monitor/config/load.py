@@ -86,7 +86,7 @@ def _read(path: Path) -> str:
             raise ConfigurationError([Problem(str(path), 0, 0, "", f"is larger than {MAX_BYTES} bytes")])
         return path.read_text("utf-8")
     except FileNotFoundError as error:
-        hint = "there is no such file; name one with --config or MAILCANARY_CONFIG"
+        hint = "there is no such file: is the path right? `check` and `run` take it from -c or MAILCANARY_CONFIG"
         raise ConfigurationError([Problem(str(path), 0, 0, "", hint)]) from error
     except OSError as error:
         raise ConfigurationError([Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]) from error

@@ -142,6 +142,7 @@ async def show(folder: Path, stream: TextIO, stop: asyncio.Event, *, clock: Cloc
                 say(report.encore(office.control_url))
                 await stop.wait()
             daemon.stop()
+        screen.close()
     if not finished:
         return 3
     return 0 if verdict.agrees else 2

@@ -30,6 +30,7 @@ from monitor.model import (
     NoticeDelivered,
     Ran,
     Reloaded,
+    Restored,
     Skipped,
     Stored,
     WatchState,
@@ -82,6 +83,8 @@ class EventLog:
                 self._write([_notice(event)])
             case Reloaded():
                 self._write([_reloaded(event)])
+            case Restored():
+                self._write([_restored(event)])
             case Stored():
                 self._stored(event)
             case Beat():
@@ -286,6 +289,11 @@ def _notice(event: NoticeDelivered) -> _Line:
     if event.error:
         line["error"] = event.error
     return line
+
+
+def _restored(event: Restored) -> _Line:
+    counts = {"watches_total": len(event.states), "incidents_open": len(event.incidents)}
+    return {"at": _moment(event.at), "event": "state.restored", **counts}
 
 
 def _reloaded(event: Reloaded) -> _Line:

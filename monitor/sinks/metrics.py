@@ -25,12 +25,12 @@ from monitor.model import (
     Beat,
     Delivery,
     Event,
-    Incident,
     IncidentChanged,
     IncidentState,
     NoticeDelivered,
     Ran,
     Reloaded,
+    Restored,
     Severity,
     Skipped,
     Stored,
@@ -129,13 +129,13 @@ class Metrics:
         """Show these channels, at the start and after a reload."""
         self._own(Per.CHANNEL, [(name,) for name in names])
 
-    def restore(self, incidents: Iterable[Incident], states: Iterable[WatchState] = ()) -> None:
+    def _restored(self, event: Restored) -> None:
         """Show what an earlier life left: the incidents that are open, and where the watches of the plan stand."""
         for known in tuple(self._open):
             self._move_incident(known, None)
-        for incident in incidents:
+        for incident in event.incidents:
             self._move_incident(incident.id, incident.severity)
-        for state in states:
+        for state in event.states:
             if (owners := self._watches.get(state.watch)) is not None and state.last_seen_at is not None:
                 self._show_state(owners.watch, state, state.last_seen_at.timestamp())
 
@@ -152,6 +152,8 @@ class Metrics:
                 self._notice_delivered(event)
             case Reloaded():
                 self._reloaded(event)
+            case Restored():
+                self._restored(event)
             case Stored():
                 self._commit.observe(event.seconds)
                 if event.error:

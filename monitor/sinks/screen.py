@@ -29,11 +29,11 @@ from monitor.model import (
     NoticeDelivered,
     Ran,
     Reloaded,
+    Restored,
     Severity,
     Skipped,
     Status,
     Stored,
-    WatchState,
 )
 
 MAX_SAID = 120  # characters of a server's words; the event log has all of them
@@ -85,10 +85,10 @@ class Screen:
         self._store_fails = False
         self.lost = 0
 
-    def restore(self, states: Iterable[WatchState], incidents: Iterable[Incident]) -> None:
+    def _restored(self, event: Restored) -> None:
         """Count what an earlier life of the daemon left, without telling it."""
-        self._counted.update((state.watch, _COUNTED_AS[state.status]) for state in states)
-        self._incidents.update(incident.id for incident in incidents)
+        self._counted.update((state.watch, _COUNTED_AS[state.status]) for state in event.states)
+        self._incidents.update(incident.id for incident in event.incidents)
 
     def close(self) -> None:
         """Take the status line away, so that what comes next begins on a line of its own."""
@@ -112,6 +112,8 @@ class Screen:
                 self._tell(_reloaded(event))
             case Stored():
                 self._tell(self._stored(event))
+            case Restored():
+                self._restored(event)
             case Beat():
                 self._beat = event
                 self._draw()

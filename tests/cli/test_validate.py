@@ -149,7 +149,10 @@ def lines_of(err: str, file: Path) -> list[int]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("none.yaml", "there is no such file; name one with --config or MAILCANARY_CONFIG"),
+        (
+            "none.yaml",
+            "there is no such file: is the path right? `check` and `run` take it from -c or MAILCANARY_CONFIG",
+        ),
         ("", "cannot be read: Is a directory"),
         ("good.pfx", "is not UTF-8 (byte 1)"),
         ("empty", "is empty: expected tenants, apps and mailboxes"),

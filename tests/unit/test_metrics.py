@@ -45,6 +45,7 @@ from monitor.model import (
     Ran,
     Reason,
     Reloaded,
+    Restored,
     Severity,
     Skipped,
     SkipReason,
@@ -149,6 +150,7 @@ def ran(
 def scenario() -> list[Event]:
     """Something of everything."""
     return [
+        Restored(at=T0, states=(), incidents=()),
         Reloaded(at=T0, watches=3, added=3),
         ran("token/billing-app/current"),
         ran("canary/billing"),
@@ -416,7 +418,8 @@ def test_a_restart_knows_what_is_open_and_where_watches_stand() -> None:
     failing = replace(failing, last_pass_at=T0 - timedelta(hours=1))
     metrics = following("billing")
     for _ in range(2):
-        metrics.restore([INCIDENT], [failing, WatchState(watch="gone/elsewhere", since=T0, last_seen_at=T0)])
+        gone = WatchState(watch="gone/elsewhere", since=T0, last_seen_at=T0)
+        metrics.accept(Restored(at=T0, states=(failing, gone), incidents=(INCIDENT,)))
     assert [0.0, 1.0, 0.0] == values(metrics, "incidents_open")
     assert [0.0, 0.0, 0.0] == values(metrics, "incidents_opened_total")
     canary = {"check": "canary", "mailbox": "billing"}
@@ -430,7 +433,7 @@ def test_a_restart_knows_what_is_open_and_where_watches_stand() -> None:
         "runs_total": [0.0],
     }
     assert expected == {name: values(metrics, name, **canary) for name in expected}
-    metrics.restore([])
+    metrics.accept(Restored(at=T0, states=(), incidents=()))
     assert [0.0, 0.0, 0.0] == values(metrics, "incidents_open")
 
 

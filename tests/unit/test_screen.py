@@ -26,6 +26,7 @@ from monitor.model import (
     Ran,
     Reason,
     Reloaded,
+    Restored,
     Severity,
     Skipped,
     SkipReason,
@@ -218,8 +219,8 @@ def test_the_status_line_starts_from_what_was_stored() -> None:
     """What an earlier life left is counted and not told."""
     stream = io.StringIO()
     screen = Screen(stream, tty=True, columns=lambda: 200)
-    states = [WatchState(watch="token/a", status=Status.FIRING, since=T0), WatchState(watch="token/b", since=T0)]
-    screen.restore(states, [INCIDENT])
+    states = (WatchState(watch="token/a", status=Status.FIRING, since=T0), WatchState(watch="token/b", since=T0))
+    screen.accept(Restored(at=T0, states=states, incidents=(INCIDENT,)))
     screen.accept(Reloaded(at=T0, watches=3))
     stream.truncate(0)
     story = Story()
