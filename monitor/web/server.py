@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -217,6 +218,10 @@ class _Pages:
         if methods is None:
             return _plain(HTTPStatus.NOT_FOUND, ["there is no such page"])
         page = methods.get(request.method)
+        origin = request.headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc != request.host:
+            # A browser says where a page comes from that sends a form: no page of others may reload us (CSRF).
+            return _plain(HTTPStatus.FORBIDDEN, ["this page can not be asked for by a page of another server"])
         if page is None:
             allowed = ", ".join(methods)
             return _plain(HTTPStatus.METHOD_NOT_ALLOWED, [f"this page takes {allowed} only"], Allow=allowed)

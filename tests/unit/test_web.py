@@ -241,6 +241,20 @@ async def test_a_reload_says_what_is_wrong(behind: House, method: str) -> None:
     assert 2 == behind.reloads
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1"])
+async def test_a_page_of_another_server_reloads_nothing(behind: House, origin: str) -> None:
+    """A browser that follows a stranger's page names its origin: 403, and nothing was asked of the daemon."""
+    status, body, *_ = await ask(behind, "/-/reload", "POST", Origin=origin)
+    assert (403, 0) == (status, behind.reloads)
+    assert "another server" in body
+
+
+async def test_our_own_page_may_reload(behind: House) -> None:
+    """The same origin is no stranger."""
+    own = f"http://{behind.host}:{behind.port}"
+    assert 200 == (await ask(behind, "/-/reload", "POST", Origin=own))[0]
+
+
 async def test_one_reload_runs_at_a_time(behind: House) -> None:
     """Reloads that are asked for at once run one after the other, and each gets its own answer."""
     behind.gate.clear()
