@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from checks.core.check import Check
 from checks.core.secret import Address, Secret
-from checks.core.settings import Settings
 from checks.core.target import (
     App,
     ClientCertificate,
@@ -36,6 +35,7 @@ from monitor.model import Channel, Policy
 # (scope), "POP, IMAP and SMTP settings" (host and port).
 PUBLIC = model.Cloud()
 MAX_PORT = 65535
+_Part = TypeVar("_Part", bound=BaseModel)
 # RFC 5321, section 4.1.1.1: a domain or an address literal, and nothing that could end the line.
 _EHLO_NAME = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:]+\]").fullmatch
 
@@ -43,8 +43,18 @@ _EHLO_NAME = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:]+\]").fullmatch
 class Builder:
     """Builds once; afterwards `problems` holds what was wrong, and the result is of use only if that is empty."""
 
-    def __init__(self, file: model.File, base: Path, checks: Mapping[str, Check], *, resolve_secrets: bool) -> None:
+    def __init__(
+        self,
+        file: model.File,
+        names: Mapping[str, Collection[str]],
+        base: Path,
+        checks: Mapping[str, Check],
+        *,
+        resolve_secrets: bool,
+    ) -> None:
+        """`names` are those that each section of the file has, those of wrong parts among them."""
         self._file = file
+        self._names = names
         self._base = base
         self._checks = checks
         self._resolve_secrets = resolve_secrets
@@ -55,14 +65,18 @@ class Builder:
         """The configuration, or None when nothing sensible can be made of it."""
         file = self._file
         clouds = {name: self._cloud(name, cloud) for name, cloud in {"public": PUBLIC, **file.clouds}.items()}
+        known_clouds = ("public", *self._names.get("clouds", ()))
         tenants = {
             name: Tenant(name=name, tenant_id=tenant.tenant_id, cloud=cloud)
             for name, tenant in file.tenants.items()
-            if (cloud := self._named(clouds, tenant.cloud, ("tenants", name, "cloud"), "cloud")) is not None
+            if (cloud := self._named(clouds, tenant.cloud, ("tenants", name, "cloud"), "cloud", known_clouds))
+            is not None
         }
         credentials: dict[str, Credential] = {}
         for name, app in file.apps.items():
-            tenant = self._named(tenants, app.tenant, ("apps", name, "tenant"), "tenant", known=file.tenants)
+            tenant = self._named(
+                tenants, app.tenant, ("apps", name, "tenant"), "tenant", self._names.get("tenants", ())
+            )
             material = self._material(app.credential, ("apps", name, "credential"))
             if tenant is not None and material is not None:
                 owner = Owner(team=app.owner.team, contact=app.owner.contact)
@@ -104,18 +118,10 @@ class Builder:
             ehlo_name=file.network.ehlo_name,
         )
 
-    def _named(
-        self,
-        things: Mapping[str, Any],
-        name: str,
-        where: KeyPath,
-        what: str,
-        *,
-        known: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def _named(self, things: Mapping[str, Any], name: str, where: KeyPath, what: str, known: Collection[str]) -> Any:
         """The thing of that name; silent when it is known but could not be made, which has been said elsewhere."""
-        if name not in (known or things):
-            self.problems.append((where, f"there is no {what} {name!r}; known: {listed(known or things)}"))
+        if name not in known:
+            self.problems.append((where, f"there is no {what} {name!r}; known: {listed(known)}"))
         return things.get(name)
 
     def _cloud(self, name: str, cloud: model.Cloud) -> Cloud:
@@ -178,7 +184,7 @@ class Builder:
         self, name: str, mailbox: model.Mailbox, credentials: Mapping[str, Credential]
     ) -> ConfiguredMailbox | None:
         where: KeyPath = ("mailboxes", name)
-        credential = self._named(credentials, mailbox.app, (*where, "app"), "app", known=self._file.apps)
+        credential = self._named(credentials, mailbox.app, (*where, "app"), "app", self._names.get("apps", ()))
         self._check_names(mailbox.checks, (*where, "checks"))
         plans: dict[str, CheckPlan] = {}
         for check in self._checks.values():
@@ -200,7 +206,7 @@ class Builder:
 
     def _check_names(self, named: Mapping[str, object], where: KeyPath) -> None:
         for name in named:
-            check = self._named(self._checks, name, (*where, name), "check")
+            check = self._named(self._checks, name, (*where, name), "check", self._checks)
             if check is not None and check.target != "mailbox" and where[0] == "mailboxes":
                 message = f"this check is aimed at a {check.target}, not at a mailbox: it is set in defaults.checks"
                 self.problems.append(((*where, name), message))
@@ -223,14 +229,9 @@ class Builder:
         rest = {key: value for key, value in merged.items() if key not in model.CheckTimes.model_fields}
         if "to" in rest and isinstance(rest["to"], list):
             rest["to"] = tuple(address for name in rest["to"] if (address := self._inbox(name, where)) is not None)
-        try:
-            times = model.CheckTimes.model_validate(merged)
-            settings: Settings = check.settings.model_validate(rest)
-        except ValidationError as error:
-            known = ", ".join([*model.CheckTimes.model_fields, *check.settings.model_fields])
-            for there, message in explained(error, check.settings):
-                unknown = message.startswith("unknown key")
-                self.problems.append(((*where, *there), f"unknown key; known here: {known}" if unknown else message))
+        times = self._read(model.CheckTimes, merged, check, where)
+        settings = self._read(check.settings, rest, check, where)
+        if times is None or settings is None:
             return None
         interval = times.interval or check.interval
         timeout = times.timeout or min(check.timeout, interval)
@@ -238,10 +239,22 @@ class Builder:
             self.problems.append(((*where, "timeout"), f"{timeout:g} s is longer than the interval of {interval:g} s"))
         return CheckPlan(interval=interval, timeout=timeout, settings=settings)
 
+    def _read(self, part: type[_Part], said: Mapping[str, Any], check: Check, where: KeyPath) -> _Part | None:
+        """What is said of a check, as one of the two models that it has to fit."""
+        try:
+            return part.model_validate(said)
+        except ValidationError as error:
+            known = ", ".join([*model.CheckTimes.model_fields, *check.settings.model_fields])
+            for there, message in explained(error, check.settings):
+                unknown = message.startswith("unknown key")
+                self.problems.append(((*where, *there), f"unknown key; known here: {known}" if unknown else message))
+            return None
+
     def _inbox(self, name: object, where: KeyPath) -> Address | None:
+        known = self._names.get("inboxes", ())
         if "@" in str(name):  # not repeated: it is an address
-            message = f"expected the name of an inbox, not an address; known: {listed(self._file.inboxes)}"
+            message = f"expected the name of an inbox, not an address; known: {listed(known)}"
             self.problems.append(((*where, "to"), message))
             return None
-        inbox = self._named(self._file.inboxes, str(name), (*where, "to"), "inbox")
+        inbox = self._named(self._file.inboxes, str(name), (*where, "to"), "inbox", known)
         return Address(inbox.address) if inbox is not None else None

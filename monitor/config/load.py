@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from checks.core.check import Check
 from checks.core.secret import Redactor
 from monitor.config.build import Builder
 from monitor.config.configuration import Configuration
+from monitor.config.mistakes import Mistakes
 from monitor.config.model import File
+from monitor.config.places import TWICE, mend_nodes, place_of
 from monitor.config.places import Path as KeyPath
-from monitor.config.places import place_of, wrong_nodes
 from monitor.config.problems import ConfigurationError, Problem
 from monitor.config.wording import explained
 
@@ -42,27 +43,36 @@ def load(path: Path, checks: Mapping[str, Check], *, secrets: bool = True) -> Co
     """The configuration in a file. Raises ConfigurationError. With `secrets=False` references are not resolved."""
     text = _read(path)
     root = _compose(path, text)
-
-    def problem(where: KeyPath, message: str) -> Problem:
-        return _problem(path, root, where, message)
-
     if root is None:
         raise ConfigurationError([Problem(str(path), 0, 0, "", "is empty: expected tenants, apps and mailboxes")])
-    wrong = [_at(path, mark.line + 1, mark.column + 1, where, message) for where, mark, message in wrong_nodes(root)]
-    if wrong:
-        raise ConfigurationError(wrong)
+    mistakes = Mistakes(File)
+    for where, mark, message in mend_nodes(root):
+        mistakes.add(where, message, (mark.line + 1, mark.column + 1), spoilt=message is not TWICE)
     content = _Loader("").construct_document(root)  # not `yaml.load`, which would read the text once more
     if not isinstance(content, dict):
-        raise ConfigurationError([problem((), "expected keys such as tenants, apps and mailboxes")])
-    try:
-        file = File.model_validate(content)
-    except ValidationError as error:
-        raise ConfigurationError(problem(where, message) for where, message in explained(error, File)) from error
-    builder = Builder(file, path.parent.resolve(), checks, resolve_secrets=secrets)
+        raise ConfigurationError([_problem(path, root, (), "expected keys such as tenants, apps and mailboxes")])
+    names = {section: tuple(named) for section, named in content.items() if isinstance(named, dict)}
+    builder = Builder(_file(content, mistakes), names, path.parent.resolve(), checks, resolve_secrets=secrets)
     configuration = builder.build()
-    if builder.problems or configuration is None:
-        raise ConfigurationError(problem(where, message) for where, message in builder.problems)
+    for where, message in builder.problems:
+        mistakes.add(where, message)
+    if mistakes or configuration is None:
+        raise ConfigurationError(
+            _at(path, *(place or place_of(root, where)), where, message) for where, message, place in mistakes
+        )
     return configuration
+
+
+def _file(content: dict[str, Any], mistakes: Mistakes) -> File:
+    """The content as the model has it; where it is wrong, mended."""
+    try:
+        mistakes.mend(content)
+        return File.model_validate(content)
+    except ValidationError as error:
+        for where, message in explained(error, File):
+            mistakes.add(where, message)
+    mistakes.mend(content)
+    return File.model_validate(content)
 
 
 def located(path: Path, wrong: Iterable[tuple[KeyPath, str]]) -> tuple[Problem, ...]:
@@ -96,13 +106,8 @@ def _read(path: Path) -> str:
 
 def _compose(path: Path, text: str) -> yaml.Node | None:
     try:
-        depth = 0
-        for event in yaml.parse(text, _Loader):
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if unwanted := _unwanted(event, depth):
-                line, column = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (0, 0)
-                raise ConfigurationError([Problem(str(path), line, column, "", unwanted)])
+        if unwanted := list(_unwanted(path, text)):
+            raise ConfigurationError(unwanted)
         node: yaml.Node | None = yaml.compose(text, _Loader)
     except yaml.MarkedYAMLError as error:
         problem = str(error.problem or error.context)
@@ -120,10 +125,18 @@ def _compose(path: Path, text: str) -> yaml.Node | None:
     return node
 
 
-def _unwanted(event: yaml.Event, depth: int) -> str:
+def _unwanted(path: Path, text: str) -> Iterator[Problem]:
     """What is YAML, but has no place in a configuration: it hides, explodes or constructs."""
-    if isinstance(event, yaml.AliasEvent):
-        return "aliases (*name) are not allowed: write the values out, or use `defaults`"
-    if getattr(event, "tag", None):
-        return "tags (!name) are not allowed: put text in quotes"
-    return f"is nested more than {MAX_DEPTH} deep" if depth > MAX_DEPTH else ""
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        line, column = (event.start_mark.line + 1, event.start_mark.column + 1) if event.start_mark else (0, 0)
+        if isinstance(event, yaml.AliasEvent):
+            message = "aliases (*name) are not allowed: write the values out, or use `defaults`"
+            yield Problem(str(path), line, column, "", message)
+        if getattr(event, "tag", None):
+            yield Problem(str(path), line, column, "", "tags (!name) are not allowed: put text in quotes")
+        if depth > MAX_DEPTH:
+            yield Problem(str(path), line, column, "", f"is nested more than {MAX_DEPTH} deep")
+            return

@@ -51,7 +51,7 @@ class Tenant(Part):
     """An Entra tenant."""
 
     tenant_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$")] = Field(
-        description="GUID or domain of the tenant."
+        description="GUID or domain of the tenant.", examples=["contoso.onmicrosoft.com"]
     )
     cloud: str = Field("public", description="`public`, or a name from `clouds`.")
 
@@ -59,7 +59,7 @@ class Tenant(Part):
 class Certificate(Part):
     """A certificate with its private key."""
 
-    file: str = Field(description="PEM with key and certificate, or PFX (.pfx, .p12).")
+    file: str = Field(description="PEM with key and certificate, or PFX (.pfx, .p12).", examples=["client.pfx"])
     passphrase: Reference | None = None
 
 
@@ -81,17 +81,19 @@ class Owner(Part):
 class App(Part):
     """An app registration."""
 
-    tenant: str
-    client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f-]{36}$")]
+    tenant: str = Field(description="The name of a tenant above.", examples=["contoso"])
+    client_id: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f-]{36}$")] = Field(
+        description="The application (client) ID.", examples=["3fd2b7a9-0000-4000-8000-000000000001"]
+    )
     owner: Owner = Owner()
-    credential: Credential
+    credential: Credential = Field(description="What it signs in with.", examples=[{"secret": "env:APP_SECRET"}])
 
 
 class Endpoint(Part):
     """A mail server."""
 
-    host: Host
-    port: Port
+    host: Host = Field(description="Name or IP address.", examples=["smtp.office365.com"])
+    port: Port = Field(description="587 with STARTTLS, or 465 with implicit TLS.", examples=[587])
     tls: TlsMode = TlsMode.STARTTLS
     ca_file: str | None = None
 
@@ -110,8 +112,8 @@ class Cloud(Part):
 class Mailbox(Part):
     """An address that an app sends as."""
 
-    address: MailAddress
-    app: str
+    address: MailAddress = Field(description="The address.", examples=["billing@contoso.com"])
+    app: str = Field(description="The name of an app above.", examples=["billing-mailer"])
     importance: Importance = Importance.NORMAL
     labels: dict[str, str] = Field(default_factory=dict)
     send_as: list[MailAddress] = Field(default_factory=list)
@@ -121,7 +123,7 @@ class Mailbox(Part):
 class Inbox(Part):
     """Where canaries are sent."""
 
-    address: MailAddress
+    address: MailAddress = Field(description="The address.", examples=["canary@contoso.com"])
 
 
 class Defaults(Part):
@@ -133,7 +135,9 @@ class Defaults(Part):
 class Channel(Part):
     """A way to reach people."""
 
-    url: Reference = Field(description="Any Apprise URL, by reference: such URLs hold secrets.")
+    url: Reference = Field(
+        description="Any Apprise URL, by reference: such URLs hold secrets.", examples=["env:CHAT_URL"]
+    )
 
 
 class Policy(Part):
@@ -177,8 +181,8 @@ class Network(Part):
 class File(Part):
     """The whole file."""
 
-    tenants: dict[Id, Tenant]
-    apps: dict[Id, App]
+    tenants: dict[Id, Tenant] = Field(description="Entra tenants, by a name of yours.", examples=[{}])
+    apps: dict[Id, App] = Field(description="App registrations, by a name of yours.", examples=[{}])
     mailboxes: dict[Id, Mailbox] = Field(default_factory=dict)
     inboxes: dict[Id, Inbox] = Field(default_factory=dict)
     defaults: Defaults = Defaults()

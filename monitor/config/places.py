@@ -10,6 +10,7 @@ Path = tuple[str | int, ...]
 
 _TEXT = "tag:yaml.org,2002:str"
 _DATE = "tag:yaml.org,2002:timestamp"
+TWICE = "this key stands here twice"  # the second one counts
 _NEVER_FAILS = {_TEXT, "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"}
 _NO_TEXT = {
     "tag:yaml.org,2002:bool": "YAML reads this key as true or false: put it in quotes",
@@ -40,27 +41,33 @@ def _child(node: yaml.Node | None, step: str | int) -> tuple[yaml.Node, yaml.Mar
     return None
 
 
-def wrong_nodes(node: yaml.Node | None, path: Path = ()) -> Iterator[tuple[Path, yaml.Mark, str]]:
-    """What YAML would take in silence, or fail on without a place: path, mark and message of each."""
+def mend_nodes(node: yaml.Node | None, path: Path = ()) -> Iterator[tuple[Path, yaml.Mark, str]]:
+    """What YAML would take in silence, or fail on without a place: path, mark and message of each.
+
+    It is made text where it stands, so that the rest of the file can be read on.
+    """
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
-        for key, value in node.value:
+        for number, (key, value) in enumerate(node.value):
             if not isinstance(key, yaml.ScalarNode):
-                yield path, key.start_mark, "a key must be text"
+                node.value[number] = (yaml.ScalarNode(_TEXT, "?", key.start_mark), value)
+                yield (*path, "?"), key.start_mark, "a key must be text"
                 continue
             here = (*path, key.value)
             if key.tag != _TEXT:
                 yield here, key.start_mark, _NO_TEXT.get(key.tag, "this key is not read as text: put it in quotes")
+                key.tag = _TEXT
             elif key.value in seen:
-                yield here, key.start_mark, "this key stands here twice"
+                yield here, key.start_mark, TWICE
             seen.add(key.value)
-            yield from wrong_nodes(value, here)
+            yield from mend_nodes(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            yield from wrong_nodes(value, (*path, number))
+            yield from mend_nodes(value, (*path, number))
     elif node is not None and node.tag not in _NEVER_FAILS:
         try:
             yaml.SafeLoader("").construct_object(node)
         except (ValueError, yaml.YAMLError):
             message = "there is no such date" if node.tag == _DATE else "this is no number: put text in quotes"
             yield path, node.start_mark, message
+            node.tag = _TEXT

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from monitor.config.places import Path as KeyPath
+from monitor.config.shape import model_at
 
 _NAME = "expected a name of lower-case letters, digits, dots, dashes and underscores, at most 63, beginning with a letter or digit"
 _ADDRESS = "expected an address such as billing@contoso.com"
@@ -116,23 +117,5 @@ def _suggestion(key: str, model: type[BaseModel], where: KeyPath) -> str:
 
 
 def _keys_at(model: type[BaseModel], where: KeyPath) -> list[str]:
-    """The keys that the model knows at a place; names chosen by the user (of an app, a mailbox) are stepped over."""
-    here: type[BaseModel] | None = model
-    for step in where:
-        if here is None:
-            return []
-        field = here.model_fields.get(str(step))
-        if field is None:
-            continue
-        here = _model_in(field.annotation)
-    return list(here.model_fields) if here else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+    part = model_at(model, where)
+    return list(part.model_fields) if part else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 from checks.core.secret import Secret
 from checks.core.target import ClientSecret
 from checks.registry import CHECKS
-from monitor.config import Configuration, ConfigurationError, load
+from monitor.config import Configuration, ConfigurationError, load, model
 from monitor.plan import plan_of
 
 if TYPE_CHECKING:
@@ -90,21 +91,35 @@ def test_nothing_secret_shows_in_a_configuration(read: Callable[[str], Configura
     assert not [private for private in ("s3cret", "planted-token", "billing@", "canary@") if private in shown]
 
 
-@pytest.mark.parametrize(
-    ("wrong", "right", "expected"),
-    [
-        ("intervall: 5m", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.intervall: unknown key; known here: interval, timeout"),
-        ("tennant: contoso", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tennant: unknown key; did you mean tenant?"),
-        ("interval: 5 minutes", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.interval: expected a duration such as 30s, 5m, 1h or 60d"),
-        ("timeout: 6m", "timeout: 20s", "c.yaml:17:33: mailboxes.billing.checks.smtp_auth.timeout: 360 s is longer than the interval of 300 s"),
-        ("tenant: fabrikam", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tenant: there is no tenant 'fabrikam'; known: contoso"),
-        ("to: [nowhere]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox 'nowhere'; known: canary-inbox"),
-        ("secret: env:UNSET", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: env:UNSET: this environment variable is not set"),
-        ("secret: s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: expected a reference: env:NAME, file:PATH or cmd:COMMAND; secrets do not stand in this file"),
-        ("smpt_auth: {", "smtp_auth: {", "c.yaml:17:7: mailboxes.billing.checks.smpt_auth: there is no check 'smpt_auth'; known: token, smtp_auth, canary"),
-        ("apps:\n  billing-mailer: {}\napps:", "apps:", "c.yaml:5:1: apps: this key stands here twice"),
-    ],
-)  # fmt: skip
+# What is wrong, what stands there in the good file, and what is said.
+MISTAKES = [
+    ("intervall: 5m", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.intervall: unknown key; known here: interval, timeout"),
+    ("tennant: contoso", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tennant: unknown key; did you mean tenant?"),
+    ("interval: 5 minutes", "interval: 5m", "c.yaml:17:19: mailboxes.billing.checks.smtp_auth.interval: expected a duration such as 30s, 5m, 1h or 60d"),
+    ("interval: soon", "interval: 30m", "c.yaml:18:16: mailboxes.billing.checks.canary.interval: expected a duration such as 30s, 5m, 1h or 60d"),
+    ("tenant: fabrikam", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tenant: there is no tenant 'fabrikam'; known: contoso"),
+    ("to: [nowhere]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox 'nowhere'; known: canary-inbox"),
+    ("secret: env:UNSET", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: env:UNSET: this environment variable is not set"),
+    ("secret: s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: expected a reference: env:NAME, file:PATH or cmd:COMMAND; secrets do not stand in this file"),
+    ("smpt_auth: false", "smtp_auth: false", "c.yaml:22:14: mailboxes.quiet.checks.smpt_auth: there is no check 'smpt_auth'; known: token, smtp_auth, canary"),
+    ("apps:\n  billing-mailer: {}\napps:", "apps:", "c.yaml:5:1: apps: this key stands here twice"),
+    ("client_id: 42", "client_id: 3fd2b7a9-0000-4000-8000-000000000001", "c.yaml:6:5: apps.billing-mailer.client_id: expected the application (client) ID: a GUID of 36 characters"),
+    ("expires: 2027-02-30", "expires: 2027-03-01", "c.yaml:10:16: apps.billing-mailer.credential.expires: there is no such date"),
+    ("owner: {teem: finance", "owner: {team: finance", "c.yaml:7:13: apps.billing-mailer.owner.teem: unknown key; did you mean team?"),
+    ("  123: {address: a@b.example, app: billing-mailer}\ninboxes:", "inboxes:", "c.yaml:23:3: mailboxes.123: YAML reads this key as a number: put it in quotes"),
+    ("fail_after: often", "fail_after: 3", "c.yaml:31:12: alerts.policy.fail_after: expected a whole number"),
+    ("to: [7]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox '7'; known: canary-inbox"),
+    ("token: 10m", "token: {interval: 10m}", "c.yaml:27:5: defaults.checks.token: expected keys such as {interval: 5m, timeout: 30s}"),
+    ("address: nobody", "address: canary@contoso.example", "c.yaml:24:18: inboxes.canary-inbox.address: expected an address such as billing@contoso.com"),
+]  # fmt: skip
+# Two that are only wrong beside each other: which of them is meant, nobody knows while one is wrong in itself.
+TOGETHER = [
+    ("timeout: 6m", "timeout: 20s", "c.yaml:17:33: mailboxes.billing.checks.smtp_auth.timeout: 360 s is longer than the interval of 300 s"),
+    ("interval: 10s", "interval: 5m", "c.yaml:17:34: mailboxes.billing.checks.smtp_auth.timeout: 20 s is longer than the interval of 10 s"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "right", "expected"), MISTAKES + TOGETHER)
 def test_one_mistake_is_explained_with_its_place(
     read: Callable[[str], Configuration], wrong: str, right: str, expected: str
 ) -> None:
@@ -113,10 +128,28 @@ def test_one_mistake_is_explained_with_its_place(
     assert expected in problems(read, GOOD.replace(right, wrong, 1))
 
 
-def test_all_mistakes_are_told_at_once(read: Callable[[str], Configuration]) -> None:
-    """Two unknown names and an unset variable give three problems."""
-    text = GOOD.replace("env:BILLING_SECRET", "env:UNSET").replace("env:CHAT_URL", "env:UNSET_TOO")
-    assert 3 == len(problems(read, text.replace("to: [canary-inbox]", "to: [nowhere]")))
+def test_any_two_mistakes_are_told_at_once(read: Callable[[str], Configuration]) -> None:
+    """Of whatever kind two mistakes are, one reading tells both, and nothing that would be gone without them."""
+
+    def said(*wrong: tuple[str, str]) -> set[str]:
+        text = GOOD
+        for mistake, right in wrong:
+            text = text.replace(right, mistake, 1)
+        return {problem.split(": ", 1)[1] for problem in problems(read, text)}
+
+    for (one, its_right, _), (other, others_right, _) in combinations(MISTAKES, 2):
+        if its_right in GOOD.replace(others_right, other, 1) and others_right in GOOD.replace(its_right, one, 1):
+            first, second = said((one, its_right)), said((other, others_right))
+            assert first | second == said((one, its_right), (other, others_right))
+
+
+def test_every_required_key_has_an_example_that_is_valid() -> None:
+    """An example stands in for what is wrong, so that the rest is judged: it must not be wrong itself."""
+    parts = [part for part in vars(model).values() if isinstance(part, type) and issubclass(part, model.Part)]
+    assert len(parts) > 10
+    for part in parts:
+        required = {name: field for name, field in part.model_fields.items() if field.is_required()}
+        part.model_validate({name: (field.examples or [None])[0] for name, field in required.items()})
 
 
 @pytest.mark.parametrize(
@@ -132,6 +165,12 @@ def test_all_mistakes_are_told_at_once(read: Callable[[str], Configuration]) -> 
 def test_what_is_no_configuration_is_said_so(read: Callable[[str], Configuration], text: str, expected: str) -> None:
     """Empty files, lists, broken YAML and alias bombs are explained, never a traceback."""
     assert expected in problems(read, text)
+
+
+def test_all_aliases_and_tags_are_told_at_once(read: Callable[[str], Configuration]) -> None:
+    """What YAML has and a configuration may not have is told in one go, each with its place."""
+    said = problems(read, "a: &x 1\nb: *x\nc: !!python/name:os.system\nd: *x\n")
+    assert ["c.yaml:2:4", "c.yaml:3:4", "c.yaml:4:4"] == [problem.split(": ")[0] for problem in said]
 
 
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
