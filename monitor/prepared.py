@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from checks.registry import CHECKS
 from monitor.alerts.channels import ChannelError, Sender, open_channels
-from monitor.config import Configuration, ConfigurationError, load, located
+from monitor.config import Configuration, load
+from monitor.model import Channel
 from monitor.plan import Plan, plan_of
 
 
@@ -26,10 +27,14 @@ def prepare(file: Path) -> Prepared:
 
     It blocks: on files, on commands that give secrets, and for 0.3 s when it loads Apprise.
     """
-    configuration = load(file, CHECKS)
-    try:
-        senders = open_channels(configuration.channels)
-    except ChannelError as error:
-        wrong = ((("alerts", "channels", name, "url"), problem) for name, problem in error.problems.items())
-        raise ConfigurationError(located(file, wrong)) from error
+    senders: dict[str, Sender] = {}
+
+    def opened(channels: Sequence[Channel]) -> Mapping[str, str]:
+        try:
+            senders.update(open_channels(channels))
+        except ChannelError as error:
+            return error.problems
+        return {}
+
+    configuration = load(file, CHECKS, channels=opened)
     return Prepared(configuration=configuration, plan=plan_of(configuration), senders=senders)

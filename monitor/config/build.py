@@ -41,7 +41,10 @@ _EHLO_NAME = re.compile(r"[A-Za-z0-9._-]*|\[[A-Za-z0-9.:]+\]").fullmatch
 
 
 class Builder:
-    """Builds once; afterwards `problems` holds what was wrong, and the result is of use only if that is empty."""
+    """Builds once; afterwards `problems` holds what was wrong, and the result is of use only if that is empty.
+
+    `channels` are those that could be built, whatever is wrong elsewhere.
+    """
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Builder:
         self._checks = checks
         self._resolve_secrets = resolve_secrets
         self.problems: list[tuple[KeyPath, str]] = []
+        self.channels: list[Channel] = []
         self._bad_defaults: set[str] = set()
 
     def build(self) -> Configuration | None:
@@ -89,7 +93,7 @@ class Builder:
             if (built := self._mailbox(name, mailbox, credentials)) is not None
         ]
         planned = self._plan(self._checks["token"], {}, ("defaults", "checks", "token"))
-        channels = [
+        self.channels = [
             Channel(name=name, url=url)
             for name, channel in file.alerts.channels.items()
             if (url := self._secret(channel.url, ("alerts", "channels", name, "url"))) is not None
@@ -107,7 +111,7 @@ class Builder:
             credentials={credential.id: credential for credential in credentials.values()},
             token_checks={credential.id: planned for credential in credentials.values()} if planned else {},
             mailboxes=tuple(mailboxes),
-            channels=tuple(channels),
+            channels=tuple(self.channels),
             policy=Policy(
                 fail_after=policy.fail_after, recover_after=policy.recover_after, remind_every=policy.remind_every
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from monitor.config.places import TWICE, mend_nodes, place_of
 from monitor.config.places import Path as KeyPath
 from monitor.config.problems import ConfigurationError, Problem
 from monitor.config.wording import explained
+from monitor.model import Channel
 
 # 10,000 mailboxes have 2 MB and 100,000 nodes; a bomb of aliases has billions.
 MAX_BYTES = 64 * 1024 * 1024
@@ -39,8 +40,18 @@ _redact = Redactor()
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def load(path: Path, checks: Mapping[str, Check], *, secrets: bool = True) -> Configuration:
-    """The configuration in a file. Raises ConfigurationError. With `secrets=False` references are not resolved."""
+def load(
+    path: Path,
+    checks: Mapping[str, Check],
+    *,
+    secrets: bool = True,
+    channels: Callable[[Sequence[Channel]], Mapping[str, str]] | None = None,
+) -> Configuration:
+    """The configuration in a file. Raises ConfigurationError with every mistake.
+
+    With `secrets=False` references are not resolved. `channels` is handed those whose URL is there, and says of each that
+    can not be used why.
+    """
     text = _read(path)
     root = _compose(path, text)
     if root is None:
@@ -56,6 +67,8 @@ def load(path: Path, checks: Mapping[str, Check], *, secrets: bool = True) -> Co
     configuration = builder.build()
     for where, message in builder.problems:
         mistakes.add(where, message)
+    for name, message in (channels(builder.channels) if channels else {}).items():
+        mistakes.add(("alerts", "channels", name, "url"), message)
     if mistakes or configuration is None:
         raise ConfigurationError(
             _at(path, *(place or place_of(root, where)), where, message) for where, message, place in mistakes
@@ -73,12 +86,6 @@ def _file(content: dict[str, Any], mistakes: Mistakes) -> File:
             mistakes.add(where, message)
     mistakes.mend(content)
     return File.model_validate(content)
-
-
-def located(path: Path, wrong: Iterable[tuple[KeyPath, str]]) -> tuple[Problem, ...]:
-    """What turned out to be wrong with a file that was read well, each with its place in it."""
-    root = _compose(path, _read(path))
-    return tuple(_problem(path, root, where, message) for where, message in wrong)
 
 
 def _problem(path: Path, root: yaml.Node | None, where: KeyPath, message: str) -> Problem:
