@@ -246,6 +246,7 @@ class Daemon:
                 waiting=waiting,
                 lag=lag,
                 defects=self._sinks.defects + parts.outbox.defects,
+                lost=self._sinks.lost,
             )
             self._sinks.publish([beat])
 

@@ -7,9 +7,12 @@ also holds for what libraries say: a value that looks like a token or an address
 from __future__ import annotations
 
 import logging
-from typing import Any, TextIO
+from typing import Any
 
 from checks.core.secret import Redactor
+from monitor.sinks.linewriter import LineWriter, Output
+
+FLUSH_SECONDS = 0.5
 
 
 class _Redacting(logging.Formatter):
@@ -26,8 +29,25 @@ class _Redacting(logging.Formatter):
         return "\n".join(self._redact(line) for line in super().formatException(ei).splitlines())
 
 
-def log_to(stream: TextIO, level: int = logging.WARNING) -> None:
-    """Send every logger's records of `level` and above to a stream."""
-    handler = logging.StreamHandler(stream)
+class LineHandler(logging.Handler):
+    """Writes records in a thread of its own, so that whoever stops reading stderr holds up nothing but the log."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._writer = LineWriter(output, lambda lost: f"{lost} lines of this log were lost\n".encode())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand over a record, line by line."""
+        for line in self.format(record).splitlines():
+            self._writer.put(line.encode("utf-8", "backslashreplace") + b"\n")
+
+    def close(self) -> None:
+        """Write what waits, but not for ever."""
+        self._writer.close(FLUSH_SECONDS)
+        super().close()
+
+
+def log_to(handler: logging.Handler, level: int = logging.WARNING) -> None:
+    """Send every logger's records of `level` and above to a handler."""
     handler.setFormatter(_Redacting())
     logging.basicConfig(level=level, handlers=[handler], force=True)

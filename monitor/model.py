@@ -228,8 +228,8 @@ class Beat:
     """Event, once a second: how the daemon itself is.
 
     `busy`: runs under way or waiting for their turn; `queued`: results not yet judged; `waiting`: notices neither
-    delivered nor given up; `lag`: seconds by which the event loop was late; `defects`: turns of ours that ended by an
-    exception, since the start.
+    delivered nor given up; `lag`: seconds by which the event loop was late. Since the start: `defects`, turns of ours that
+    ended by an exception, and `lost`, lines that sinks did not write.
     """
 
     at: datetime
@@ -238,6 +238,7 @@ class Beat:
     waiting: int
     lag: float
     defects: int
+    lost: int
 
 
 Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded | Restored | Stored | Beat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -22,7 +23,7 @@ def run_demo(seconds: float | None) -> None:
         raise click.UsageError(
             f"--for must be {SHORTEST:g}s or longer: in less, a fault comes and goes between two runs"
         )
-    log_to(sys.stderr)
+    log_to(logging.StreamHandler(sys.stderr))
 
     async def live(folder: Path) -> int:
         stop = asyncio.Event()

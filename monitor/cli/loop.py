@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.sslproto
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -34,6 +35,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 
 def end(status: int) -> NoReturn:
     """End the process now. A thread that hangs in a look-up of the system's resolver can not be stopped, only left."""
+    logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more, or the disk is full: the status is what counts
             stream.flush()

@@ -40,6 +40,7 @@ class _Witness:
     incidents: dict[str, Incident] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
     shown: bool = False
+    lost: int = 0  # it writes no lines
 
     def accept(self, event: Event) -> None:
         """Take note of one event."""

@@ -14,6 +14,10 @@ _log = logging.getLogger(__name__)
 class Sink(Protocol):
     """Something that is shown every event, in the order in which things happened. It must not block."""
 
+    @property
+    def lost(self) -> int:
+        """How many lines it should have written and did not; 0 for one that writes none."""
+
     def accept(self, event: Event) -> None:
         """Take note of one event."""
 
@@ -24,6 +28,11 @@ class Sinks:
     def __init__(self, sinks: Iterable[Sink]) -> None:
         self._sinks = [*sinks]
         self.defects = 0
+
+    @property
+    def lost(self) -> int:
+        """How many lines all sinks together did not write."""
+        return sum(sink.lost for sink in self._sinks)
 
     def add(self, sink: Sink) -> None:
         """Show what happens from now on to one more."""

@@ -4,7 +4,8 @@ It is the audit log of every authentication attempt. `event` names what happened
 those of the records, without those that are absent or empty there. Moments are ISO 8601 in UTC, durations are seconds.
 What a record holds has been redacted, so the log needs no filter of its own; its lines are ASCII, so nothing in them
 can start a line or move a cursor. Left out on purpose: how the daemon itself is (metrics say that), and the watches of
-an incident as a whole, which can be ten thousand: a line says which ones joined and left.
+an incident as a whole, which can be ten thousand: a line says which ones joined and left. Lines that are missing are
+missed: `lines.lost` stands in their place and says how many.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, TextIO, assert_never, get_args
+from typing import Any, assert_never, get_args
 
 from checks.core.model import Evidence, Fact, Finding, Result, Subject
 from monitor.model import (
@@ -35,10 +36,12 @@ from monitor.model import (
     Stored,
     WatchState,
 )
+from monitor.sinks.linewriter import LineWriter, Output
 
 MAX_WATCHES = 20  # names of watches that one line of an incident holds; their number is always told
 # A full disk refuses a commit many times a second, and the log may lie on the same disk.
 REPEAT_AFTER = timedelta(minutes=1)
+CLOSING_SECONDS = 0.5  # a stop has ten seconds, and all of its other steps together may take nine
 
 _Line = dict[str, Any]
 _DELIVERIES = {
@@ -58,20 +61,30 @@ def _no_labels(_watch: str) -> Mapping[str, str]:
 
 
 class EventLog:
-    """Writes to a stream. `labels` gives what may be shown of a watch: its tenant, app, mailbox by id.
+    """Writes to an unbuffered file. `labels` gives what may be shown of a watch: its tenant, app, mailbox by id.
 
-    What can not be written (a broken pipe, a full disk) is counted in `lost` and never tried again.
+    Writing is left to a thread. What can not be written (a reader that stalls, a broken pipe, a full disk) is counted in
+    `lost` and never tried again.
     """
 
-    def __init__(self, stream: TextIO, labels: Callable[[str], Mapping[str, str]] = _no_labels) -> None:
-        self._stream = stream
+    def __init__(self, output: Output, labels: Callable[[str], Mapping[str, str]] = _no_labels) -> None:
         self._labels = labels
-        self._torn = False
         self._failure: Stored | None = None
-        self.lost = 0
+        self._at = datetime.fromtimestamp(0, UTC)  # of the last event
+        self._lines = LineWriter(output, self._lines_lost)
+
+    @property
+    def lost(self) -> int:
+        """How many lines were not written."""
+        return self._lines.lost
+
+    def close(self) -> None:
+        """Write what is not written yet, as far as the reader takes it soon."""
+        self._lines.close(CLOSING_SECONDS)
 
     def accept(self, event: Event) -> None:
         """Write the line of an event, where it has one."""
+        self._at = event.at
         match event:
             case Ran():
                 self._write(self._ran(event))
@@ -117,16 +130,15 @@ class EventLog:
             self._write([{"at": at, "event": "store.failed", "seconds": seconds, "error": event.error}])
 
     def _write(self, lines: list[_Line]) -> None:
-        text = "".join([f"{_json(line)}\n" for line in lines])
-        try:
-            # A write that failed may have left half a line: the next one shall not be glued to it.
-            self._stream.write(f"\n{text}" if self._torn else text)
-            self._stream.flush()
-        except (OSError, ValueError):  # ValueError: the stream is closed
-            self._torn = True
-            self.lost += len(lines)
-        else:
-            self._torn = False
+        for line in [_encoded(line) for line in lines]:
+            self._lines.put(line)
+
+    def _lines_lost(self, number: int) -> bytes:
+        return _encoded({"at": _moment(self._at), "event": "lines.lost", "lines": number})
+
+
+def _encoded(line: _Line) -> bytes:
+    return b"%b\n" % _json(line).encode("ascii")
 
 
 def _plain(value: object) -> object:

@@ -258,6 +258,11 @@ TABLE: tuple[Metric, ...] = (
     _counter(
         "defects_total", Per.DAEMON, "Turns of the daemon that ended by an unforeseen exception: please report it."
     ),
+    _counter(
+        "log_lines_lost_total",
+        Per.DAEMON,
+        "Lines of the event log, or of the text in its place, that could not be written or that nobody read in time.",
+    ),
 )
 
 

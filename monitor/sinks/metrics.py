@@ -62,6 +62,8 @@ class _Owners:
 class Metrics:
     """Takes events and renders the exposition. `follow` before the first event; all calls from one thread."""
 
+    lost = 0  # it writes no lines
+
     def __init__(self) -> None:
         self._families: dict[str, Family] = {}
         self._plain: dict[str, Plain] = {}
@@ -254,6 +256,7 @@ class Metrics:
         plain["results_queued"].set((), event.queued)
         plain["notices_waiting"].set((), event.waiting)
         plain["defects_total"].set((), event.defects)
+        plain["log_lines_lost_total"].set((), event.lost)
         self._lag.observe(event.lag)
 
     def render(self, openmetrics: bool) -> bytes:  # noqa: FBT001 - one of two formats, as the scraper asked

@@ -47,7 +47,8 @@ class DaemonProcess:
         )
 
     async def _read(self) -> Line | None:
-        assert self.process.stdout is not None
+        if self.process.stdout is None:
+            return None
         text = await self.process.stdout.readline()
         if not text:
             return None
@@ -72,12 +73,15 @@ class DaemonProcess:
 
 
 @asynccontextmanager
-async def daemon(file: Path, *arguments: str) -> AsyncIterator[DaemonProcess]:
-    """`python -m monitor run` on a file, killed at the end of the block if it still runs."""
+async def daemon(file: Path, *arguments: str, stdout: int = asyncio.subprocess.PIPE) -> AsyncIterator[DaemonProcess]:
+    """`python -m monitor run` on a file, killed at the end of the block if it still runs.
+
+    With a `stdout` of the caller's own nobody here reads what it says, and `events` stays empty.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "monitor", "run", "-c", str(file), *arguments),
         stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         limit=1024 * 1024,
         env=bare_environment(),

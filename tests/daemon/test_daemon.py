@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import aiohttp
 
 from checks.core.clock import SystemClock
 from monitor.model import Reason
@@ -17,9 +21,12 @@ from monitor.store import Store
 from tests.daemon.process import PATIENCE, command, daemon, posts_to, request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from monitor.sim import Microsoft365
 
 PROOFS = int(os.environ.get("MAILCANARY_PROOFS", "1"))
+WATCHES = 11  # of the file
 EXPIRED = {"cause": "entra.secret_expired"}
 
 
@@ -84,9 +91,9 @@ async def test_the_metrics_follow_and_name_no_address(office: Microsoft365, file
 async def test_the_first_result_comes_soon(file: Path) -> None:
     """Watches run within their first interval, and every watch of the file runs."""
     async with daemon(file) as running:
-        await running.named("config.loaded", watches=11)
+        await running.named("config.loaded", watches=WATCHES)
         seen: set[str] = set()
-        await running.until(lambda line: seen.add(line.get("watch", "")) or len(seen - {""}) == 11)
+        await running.until(lambda line: seen.add(line.get("watch", "")) or len(seen - {""}) == WATCHES)
     assert {"token/billing-mailer/current", "token/hr-portal/current", "canary/billing"} <= seen
 
 
@@ -148,7 +155,7 @@ async def test_a_stop_waits_for_nobody(office: Microsoft365, file: Path) -> None
         await office.inject("silent", "entra", {"phase": "token"})
         async with asyncio.timeout(PATIENCE):
             await Silent.reached.wait()
-            while await busy(address) < 3:
+            while await total(address, "runs_busy") < 3:
                 await asyncio.sleep(0.05)
         running.send(signal.SIGTERM)
         begun = time.monotonic()
@@ -157,6 +164,48 @@ async def test_a_stop_waits_for_nobody(office: Microsoft365, file: Path) -> None
     async with Store.open(f"sqlite:///{office.directory / 'state.db'}", SystemClock()) as store:
         found = await store.claim(datetime.now(UTC) + timedelta(minutes=10), 100)
     assert (incident, Reason.FIRST) in {(notice.incident.id, notice.reason) for notice in found}
+
+
+async def test_a_reader_that_stalls_holds_up_nothing(file: Path) -> None:
+    """With a stdout that is full and that nobody reads, it probes, answers, and ends by SIGTERM within ten seconds.
+
+    What the pipe and the daemon could not take is no reason to fail: its exit status is that of any other stop.
+    """
+    address = listen_on(file, free_port())
+    with full_pipe() as writing:
+        async with daemon(file, stdout=writing) as running:
+            async with asyncio.timeout(PATIENCE):
+                while not await answers(address) or await total(address, "runs_total") < 3 * WATCHES:
+                    await asyncio.sleep(0.05)
+            assert (200, "ok\n") == await request("GET", f"{address}/-/healthy")
+            running.send(signal.SIGTERM)
+            begun = time.monotonic()
+            assert 0 == await running.ended()
+            assert time.monotonic() - begun < 10
+
+
+@contextmanager
+def full_pipe() -> Iterator[int]:
+    """The writing end of a pipe that holds all it can, whose reading end is open and is not read."""
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, b"\n")
+        os.set_blocking(writing, True)
+        yield writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+async def answers(address: str) -> bool:
+    """Whether the web server answers."""
+    try:
+        return (await request("GET", f"{address}/-/healthy"))[0] == 200
+    except aiohttp.ClientConnectionError:
+        return False
 
 
 class Silent(asyncio.Protocol):
@@ -169,10 +218,12 @@ class Silent(asyncio.Protocol):
         self.reached.set()
 
 
-async def busy(address: str) -> float:
-    """How many runs are under way, by the metrics."""
+async def total(address: str, name: str) -> float:
+    """The sum of a metric over all its labels."""
     _, metrics = await request("GET", f"{address}/metrics")
-    return next(float(line.split()[1]) for line in metrics.splitlines() if line.startswith("mailcanary_runs_busy "))
+    return sum(
+        float(line.rpartition(" ")[2]) for line in metrics.splitlines() if re.match(rf"mailcanary_{name}[ {{]", line)
+    )
 
 
 async def test_what_was_decided_survives_kill_9(office: Microsoft365, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""The simulated Exchange Online, seen by smtplib and by a bare socket."""
+"""The simulated Exchange Online, seen by smtplib and by a bare socket: sessions, TLS and AUTH."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import base64
 import re
 import smtplib
 import socket
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -15,57 +14,13 @@ import pytest
 
 from monitor.sim.contoso import BILLING_ID, TENANT_ID
 from monitor.sim.records import Mailbox, Permission
-from monitor.sim.traffic import ERRORS_TOO_MANY
-from tests.sim.sim_peer import BILLING, CANARY, SCOPE, Peer, exchange, xoauth2
+from tests.sim.sim_peer import BILLING, CANARY, Peer, exchange, xoauth2
+from tests.sim.submission import AUTH_FAILED, MESSAGE, NO_LOGON, auth, is_refusal, submitted, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from monitor.sim import Microsoft365
-
-MESSAGE = f"From: {BILLING}\r\nTo: {CANARY}\r\nSubject: Probe\r\nMessage-ID: <1@probe.example>\r\n\r\nBody.\r\n"
-TRAILER = r" \[[A-Z0-9.]+\.PROD\.OUTLOOK\.COM \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [0-9A-F]{16}\]"
-
-AUTH_FAILED = "535 5.7.3 Authentication unsuccessful"
-NO_LOGON = (
-    "430 4.2.0 STOREDRV; mailbox logon failure; STOREDRV.Submission.Exception:ConnectionFailedTransientException."
-    "MapiExceptionLogonFailed; Failed to process message due to a transient exception with message "
-    "[BeginDiagnosticData]Cannot open mailbox. AuthenticationContext has no rights on this session[EndDiagnosticData]"
-)
-SEND_AS_DENIED = (
-    "554 5.2.252 SendAsDenied; {mailbox} not allowed to send as {sender}; STOREDRV.Submission.Exception:"
-    "SendAsDeniedException.MapiExceptionSendAsDenied; Failed to process message due to a permanent exception with "
-    "message [BeginDiagnosticData]Cannot submit message.[EndDiagnosticData]"
-)
-BUSY = "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded"
-
-
-def text(reply: tuple[int, bytes]) -> str:
-    """A reply of smtplib as one line."""
-    return f"{reply[0]} {reply[1].decode()}"
-
-
-def is_refusal(expected: str, actual: str) -> bool:
-    """Whether a reply is that sentence with the trailer of a real refusal."""
-    return re.fullmatch(re.escape(expected) + TRAILER, actual) is not None
-
-
-def send(session: smtplib.SMTP, sender: str = BILLING, message: str = MESSAGE) -> str:
-    """One message to the canary mailbox; the reply to its final dot."""
-    assert [250, 250] == [session.mail(sender)[0], session.rcpt(CANARY)[0]]
-    return text(session.data(message))
-
-
-def auth(peer: Peer, user: str = BILLING, token: str | None = None) -> str:
-    """The reply to AUTH in a session of its own."""
-    with peer.smtp() as session:
-        return text(session.docmd("AUTH", f"XOAUTH2 {xoauth2(user, token or peer.token())}"))
-
-
-def submitted(peer: Peer, message: str = MESSAGE, sender: str = BILLING) -> str:
-    """The reply to a message in a session of its own."""
-    with peer.logged_on() as session:
-        return send(session, sender, message)
 
 
 async def test_the_dialogue_is_that_of_the_real_server(peer: Peer) -> None:
@@ -253,119 +208,6 @@ async def test_rbac_needs_neither_role_nor_permission(office: Microsoft365, peer
     assert without_role.startswith("250 2.0.0 OK <")
 
 
-FULL = "554 5.2.2 mailbox full; STOREDRV.Submission.Exception:QuotaExceededException.MapiExceptionShutoffQuotaExceeded"
-TODAY = (
-    "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message due to a "
-    "permanent exception with message The message can't be submitted because the sender's submission quota was exceeded."
-)
-REFUSED_MESSAGES: list[tuple[str, dict[str, str], str]] = [
-    ("permission_missing", {}, NO_LOGON),
-    ("permission_propagating", {}, NO_LOGON),
-    ("send_as_denied", {}, SEND_AS_DENIED.format(mailbox=BILLING, sender=BILLING)),
-    ("mailbox_full", {}, FULL),
-    ("mailbox_busy", {}, BUSY),
-    ("recipient_quota_exceeded", {}, TODAY),
-    ("sender_restricted", {}, "550 5.1.8 Access denied, bad outbound sender"),
-    *(
-        ("sender_throttled", {"reason": reason}, f"550 5.2.{code} Sender throttled due to continuous {reason} errors.")
-        for code, reason in (
-            (251, "mailbox full"),
-            (252, "send as denied"),
-            (253, "invalid license"),
-            (254, "too many recipients"),
-            (255, "invalid recipients"),
-        )
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("fault", "settings", "expected"), REFUSED_MESSAGES, ids=[one[2][:13].strip() for one in REFUSED_MESSAGES]
-)
-async def test_a_message_is_refused_only_after_its_final_dot(
-    office: Microsoft365, peer: Peer, fault: str, settings: dict[str, str], expected: str
-) -> None:
-    """AUTH, MAIL and RCPT succeed; the reply to DATA's end is the one of the real service."""
-    await office.inject(fault, BILLING, settings)
-    assert is_refusal(expected, await asyncio.to_thread(submitted, peer))
-    counted = office.world.traffic_of(BILLING)
-    assert (1, 0, 1) == (counted.auth_accepted, counted.messages_accepted, counted.messages_refused)
-
-
-@pytest.mark.parametrize(
-    ("sender", "message"),
-    [(CANARY, MESSAGE), (BILLING, MESSAGE.replace(f"From: {BILLING}", f"From: Canary <{CANARY}>"))],
-    ids=["envelope", "header"],
-)
-async def test_both_senders_need_send_as(peer: Peer, sender: str, message: str) -> None:
-    """Neither the envelope nor the From header may name an address without Send As."""
-    expected = SEND_AS_DENIED.format(mailbox=BILLING, sender=CANARY)
-    assert is_refusal(expected, await asyncio.to_thread(submitted, peer, message, sender))
-
-
-async def test_send_as_lets_another_address_through(office: Microsoft365, peer: Peer) -> None:
-    """An address on the mailbox's Send As list may be sent from."""
-    office.world.declare(Mailbox(BILLING, TENANT_ID, send_as=(BILLING, "noreply@contoso.example")))
-    message = MESSAGE.replace(f"From: {BILLING}", "From: noreply@contoso.example")
-    reply = await asyncio.to_thread(submitted, peer, message, "noreply@contoso.example")
-    assert reply.startswith("250 2.0.0 OK <")
-
-
-async def test_the_fourth_session_of_a_mailbox_cannot_send(office: Microsoft365, peer: Peer) -> None:
-    """Three sessions of one mailbox send; the fourth gets 432 until one of them has left."""
-
-    def talk() -> list[str]:
-        token = peer.token()
-        with ExitStack() as stack:
-            sessions = [stack.enter_context(peer.logged_on(token=token)) for _ in range(4)]
-            replies = [send(session) for session in sessions]
-            sessions[0].quit()
-            return [*replies, send(sessions[3])]
-
-    *sent, fourth, after = await asyncio.to_thread(talk)
-    assert [True, True, True] == [reply.startswith("250 ") for reply in sent]
-    assert is_refusal(BUSY, fourth)
-    assert after.startswith("250 ")
-    assert 4 == office.world.traffic_of(BILLING).most_open
-
-
-async def test_errors_that_go_on_throttle_the_mailbox(office: Microsoft365, peer: Peer) -> None:
-    """A repaired mailbox stays blocked when it was hammered while it was full."""
-    fault = await office.inject("mailbox_full", BILLING)
-
-    def hammer() -> list[str]:
-        with peer.logged_on() as session:
-            return [send(session) for _ in range(ERRORS_TOO_MANY + 1)]
-
-    *full, throttled = await asyncio.to_thread(hammer)
-    await office.repair(fault.id)
-    still = await asyncio.to_thread(submitted, peer)
-    expected = "550 5.2.251 Sender throttled due to continuous mailbox full errors."
-    assert [True] * ERRORS_TOO_MANY == [is_refusal(FULL, reply) for reply in full]
-    assert [True, True] == [is_refusal(expected, reply) for reply in (throttled, still)]
-
-
-async def test_a_day_has_a_limit_of_recipients(office: Microsoft365, peer: Peer) -> None:
-    """Recipients are added up over a day."""
-    office.world.declare(Mailbox(BILLING, TENANT_ID, daily_recipients=1))
-    first = await asyncio.to_thread(submitted, peer)
-    second = await asyncio.to_thread(submitted, peer)
-    assert first.startswith("250 ")
-    assert is_refusal(TODAY, second)
-
-
-async def test_a_taken_message_is_in_the_log(office: Microsoft365, peer: Peer) -> None:
-    """A submission keeps who sent what to whom, with its dots as they were."""
-    message = MESSAGE + "..\r\n.dot\r\n"
-    reply = await asyncio.to_thread(submitted, peer, message)
-    (kept,) = office.world.submissions
-    assert (BILLING, "billing-mailer", BILLING, (CANARY,)) == (kept.mailbox, kept.app, kept.sender, kept.recipients)
-    assert message.encode() == kept.content
-    assert reply == kept.reply
-    expected = {"message_id": "<1@probe.example>", "subject": "Probe", "accepted": True}
-    assert expected == {name: kept.describe()[name] for name in expected}
-
-
 async def test_commands_out_of_order_are_refused(peer: Peer) -> None:
     """Nothing can be sent before TLS and AUTH, and each command needs the one before."""
 
@@ -458,36 +300,6 @@ async def test_a_client_that_says_nothing_is_let_go(office: Microsoft365, monkey
     assert is_refusal("451 4.7.0 Timeout waiting for client input", said)
 
 
-async def test_a_message_can_come_in_chunks(office: Microsoft365, peer: Peer) -> None:
-    """BDAT works, because CHUNKING is offered."""
-
-    def talk() -> list[int]:
-        half = len(MESSAGE) // 2
-        with peer.logged_on() as session:
-            session.mail(BILLING)
-            session.rcpt(CANARY)
-            session.send(f"BDAT {half}\r\n{MESSAGE[:half]}BDAT {len(MESSAGE) - half} LAST\r\n{MESSAGE[half:]}")
-            codes = [session.getreply()[0] for _ in range(2)]
-            return [*codes, session.docmd("BDAT many LAST")[0]]
-
-    assert [250, 250, 501] == await asyncio.to_thread(talk)
-    assert [MESSAGE.encode()] == [one.content for one in office.world.submissions]
-
-
-async def test_too_many_recipients_are_refused(peer: Peer) -> None:
-    """A message has a largest number of recipients."""
-
-    def talk() -> list[str]:
-        with peer.logged_on() as session:
-            session.mail(BILLING)
-            session.send(f"RCPT TO:<{CANARY}>\r\n" * 1001)
-            return [text(session.getreply()) for _ in range(1001)]
-
-    *taken, last = await asyncio.to_thread(talk)
-    assert {"250 2.1.5 Recipient OK"} == set(taken)
-    assert is_refusal("452 4.5.3 Too many recipients", last)
-
-
 async def test_gmail_mode_asks_before_it_refuses(office: Microsoft365, peer: Peer) -> None:
     """With Gmail's challenge a refused token gets 334 first, and 535 after an empty line."""
     await office.inject("gmail_challenge", "smtp")
@@ -509,68 +321,8 @@ async def test_a_literal_reply_can_be_meant_for_one_mailbox(office: Microsoft365
     assert (reply, "235 2.7.0 Authentication successful") == (ours, other)
 
 
-@pytest.mark.parametrize(("fault", "taken"), [("closed", 1), ("reset", 1), ("smtp_reply", 0)])
-async def test_a_lost_reply_is_not_a_lost_message(office: Microsoft365, peer: Peer, fault: str, taken: int) -> None:
-    """A connection lost after the final dot leaves the message delivered; a literal refusal does not."""
-    settings = {"phase": "accept", **({"reply": "451 4.3.0 No"} if fault == "smtp_reply" else {})}
-    await office.inject(fault, "smtp", settings)
-
-    def talk() -> None:
-        with pytest.raises((smtplib.SMTPException, OSError)), peer.logged_on() as session:
-            session.sendmail(BILLING, [CANARY], MESSAGE)
-
-    await asyncio.to_thread(talk)
-    assert taken == len(office.world.submissions)
-
-
 async def test_a_deleted_app_works_until_its_token_expires(office: Microsoft365, peer: Peer) -> None:
     """Access tokens cannot be revoked: Exchange goes on taking them."""
     token = await asyncio.to_thread(peer.token)
     await office.inject("app_missing", "billing-mailer")
     assert "235 2.7.0 Authentication successful" == await asyncio.to_thread(auth, peer, BILLING, token)
-
-
-async def test_two_hundred_sessions_at_once(office: Microsoft365, peer: Peer) -> None:
-    """200 sessions of as many mailboxes each send their message, and none is counted twice."""
-    addresses = [f"load{number}@contoso.example" for number in range(200)]
-    for address in addresses:
-        office.world.declare(Mailbox(address, TENANT_ID))
-    token = await asyncio.to_thread(peer.token, scope=SCOPE)
-    arrived = asyncio.Barrier(len(addresses))
-
-    async def one(address: str) -> str:
-        reader, writer = await asyncio.open_connection("localhost", office.smtp_port)
-        try:
-            await reader.readuntil(b"\r\n")
-            writer.write(b"EHLO probe.example\r\n")
-            await reader.readuntil(b"250 SMTPUTF8\r\n")
-            writer.write(b"STARTTLS\r\n")
-            await reader.readuntil(b"\r\n")
-            await writer.start_tls(peer.tls, server_hostname="localhost")
-            writer.write(b"EHLO probe.example\r\n")
-            await reader.readuntil(b"250 SMTPUTF8\r\n")
-            writer.write(f"AUTH XOAUTH2 {xoauth2(address, token)}\r\n".encode())
-            await reader.readuntil(b"\r\n")
-            await arrived.wait()  # all are open now
-            writer.write(f"MAIL FROM:<{address}>\r\nRCPT TO:<{CANARY}>\r\nDATA\r\n".encode())
-            for _ in range(3):
-                await reader.readuntil(b"\r\n")
-            writer.write(MESSAGE.replace(BILLING, address).encode() + b".\r\n")
-            reply = (await reader.readuntil(b"\r\n")).decode()
-            writer.write(b"QUIT\r\n")
-            await reader.readuntil(b"\r\n")
-            return reply
-        finally:
-            writer.close()
-            await writer.wait_closed()
-
-    replies = await asyncio.gather(*(one(address) for address in addresses))
-    assert {"250 2.0.0 OK"} == {reply[:12] for reply in replies}
-    counts = [counted(office, address) for address in addresses]
-    assert [(1, 1, 1)] * 200 == counts
-
-
-def counted(office: Microsoft365, address: str) -> tuple[int, int, int]:
-    """Sessions, most of them at once, and messages of one mailbox."""
-    traffic = office.world.traffic_of(address)
-    return traffic.sessions, traffic.most_open, traffic.messages_accepted

@@ -4,9 +4,9 @@ import errno
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import threading
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import Any, get_args
 
 import pytest
@@ -15,36 +15,16 @@ from hypothesis import strategies as st
 
 from checks.core.causes import table
 from checks.core.clock import SystemClock
-from checks.core.model import (
-    ClaimsSeen,
-    EndpointSeen,
-    Evidence,
-    Fact,
-    Finding,
-    Kind,
-    Level,
-    Phase,
-    PhaseTime,
-    Protocol,
-    Result,
-    Scope,
-    Sent,
-    Subject,
-)
+from checks.core.model import ClaimsSeen, EndpointSeen, Fact, Finding, Kind, Phase, PhaseTime, Protocol, Result, Sent
 from checks.core.secret import Address, Redactor, Secret
 from checks.core.trace import Failure, Trace
 from monitor.model import (
     Beat,
-    Change,
     Delivery,
     Event,
-    Incident,
     IncidentChanged,
     IncidentState,
-    Notice,
     NoticeDelivered,
-    Ran,
-    Reason,
     Reloaded,
     Severity,
     Skipped,
@@ -54,20 +34,11 @@ from monitor.model import (
     WatchState,
 )
 from monitor.sinks.eventlog import MAX_WATCHES, REPEAT_AFTER, EventLog
+from tests.unit.world import DISABLED, INCIDENT, NOTICE, T0, judged
 
-T0 = datetime(2026, 11, 25, 3, 0, 0, 123456, tzinfo=UTC)
 AT = "2026-11-25T03:00:00.123Z"
 WATCH = "smtp_auth/billing"
 LABELS = {"check": "smtp_auth", "tenant": "contoso", "app": "billing-mailer", "mailbox": "billing"}
-EVIDENCE = Evidence(
-    protocol=Protocol.SMTP, phase=Phase.AUTH, kind=Kind.REPLY, code="535", enhanced_code="5.7.139", text="no"
-)
-FINDING = Finding(
-    cause="exchange.smtp_auth_disabled_mailbox",
-    level=Level.FAIL,
-    subject=Subject(Scope.MAILBOX, "billing"),
-    evidence=EVIDENCE,
-)
 SHOWN_FINDING = {
     "cause": "exchange.smtp_auth_disabled_mailbox",
     "level": "fail",
@@ -78,7 +49,7 @@ SHOWN_FINDING = {
         "kind": "reply",
         "code": "535",
         "enhanced_code": "5.7.139",
-        "text": "no",
+        "text": DISABLED.evidence.text,
     },
 }
 PASSED = Result(
@@ -91,19 +62,9 @@ PASSED = Result(
     measures={"token_seconds": 0.5},
     facts=(ClaimsSeen(readable=True, lifetime=3599.0, roles=("SMTP.SendAsApp",)),),
 )
-FAILED = replace(PASSED, facts=(), measures={}, findings=(FINDING,), transcript=("C: AUTH", "S: 535 5.7.139 no"))
+FAILED = replace(PASSED, facts=(), measures={}, findings=(DISABLED,), transcript=("C: AUTH", "S: 535 5.7.139 no"))
 OK = WatchState(watch=WATCH, status=Status.OK, since=T0, streak=3)
-SUSPECT = replace(OK, status=Status.SUSPECT, streak=1, failures=1, finding=FINDING, backed_off_until=T0)
-INCIDENT = Incident(
-    id="i1",
-    cause=FINDING.cause,
-    subject=FINDING.subject,
-    severity=Severity.WARNING,
-    opened_at=T0,
-    watches=frozenset({WATCH}),
-    finding=FINDING,
-)
-NOTICE = Notice(id="n1", incident=INCIDENT, reason=Reason.FIRST, channel="chat", due_at=T0, attempts=1)
+SUSPECT = replace(OK, status=Status.SUSPECT, streak=1, failures=1, finding=DISABLED, backed_off_until=T0)
 
 
 def labels(watch: str) -> dict[str, str]:
@@ -113,17 +74,18 @@ def labels(watch: str) -> dict[str, str]:
 
 def logged(*events: Event) -> list[dict[str, Any]]:
     """The lines that these events leave, read back."""
-    stream = io.StringIO()
-    log = EventLog(stream, labels)
+    return [json.loads(line) for line in written(*events).splitlines()]
+
+
+def written(*events: Event) -> bytes:
+    """What these events leave in a file."""
+    file = io.BytesIO()
+    log = EventLog(file, labels)
     for event in events:
         log.accept(event)
+    log.close()
     assert 0 == log.lost
-    return [json.loads(line) for line in stream.getvalue().splitlines()]
-
-
-def ran(result: Result, before: WatchState = OK, after: WatchState = OK) -> Ran:
-    """A run and what it did to the watch."""
-    return Ran(at=T0, result=result, change=Change(before=before, after=after, reason="judged"))
+    return file.getvalue()
 
 
 def test_a_run_that_passed_is_logged() -> None:
@@ -156,12 +118,12 @@ def test_a_run_that_passed_is_logged() -> None:
             }
         ],
     }
-    assert [expected] == logged(ran(PASSED))
+    assert [expected] == logged(judged(PASSED, OK, OK))
 
 
 def test_a_run_that_failed_is_logged_with_its_evidence() -> None:
     """A failing run has its findings and the dialogue; what its watch became follows in a line of its own."""
-    finished, changed = logged(ran(FAILED, OK, SUSPECT))
+    finished, changed = logged(judged(FAILED, OK, SUSPECT))
     assert "fail" == finished["outcome"]
     assert [SHOWN_FINDING] == finished["findings"]
     assert ["C: AUTH", "S: 535 5.7.139 no"] == finished["transcript"]
@@ -187,7 +149,7 @@ def test_a_run_that_failed_is_logged_with_its_evidence() -> None:
 def test_a_state_that_stays_is_not_logged() -> None:
     """A run that moves nothing leaves one line; a watch without labels has none."""
     unknown = replace(FAILED, watch="token/x")
-    (line,) = logged(ran(unknown, SUSPECT, replace(SUSPECT, streak=2)))
+    (line,) = logged(judged(unknown, SUSPECT, replace(SUSPECT, streak=2)))
     assert "run.finished" == line["event"]
     assert "labels" not in line
 
@@ -211,7 +173,7 @@ def test_an_incident_is_logged_as_it_opens_changes_and_closes() -> None:
         "at": AT,
         "event": "incident.opened",
         "id": "i1",
-        "cause": FINDING.cause,
+        "cause": DISABLED.cause,
         "subject": {"scope": "mailbox", "key": "billing"},
         "severity": "warning",
         "state": "open",
@@ -252,7 +214,7 @@ def test_a_notice_is_logged_by_what_became_of_it(delivery: Delivery, event: str)
         "event": event,
         "id": "n1",
         "incident": "i1",
-        "cause": FINDING.cause,
+        "cause": DISABLED.cause,
         "subject": {"scope": "mailbox", "key": "billing"},
         "severity": "warning",
         "reason": "first",
@@ -281,7 +243,7 @@ def test_a_store_that_fails_is_logged_now_and_then() -> None:
     locked = replace(full, error="locked")
     again = replace(full, at=T0 + REPEAT_AFTER)
     well = Stored(at=T0, seconds=0.1)
-    beat = Beat(at=T0, busy=0, queued=0, waiting=0, lag=0.0, defects=0)
+    beat = Beat(at=T0, busy=0, queued=0, waiting=0, lag=0.0, defects=0, lost=0)
     lines = logged(
         well, full, full, beat, locked, full, well, full, replace(full, at=T0 + timedelta(seconds=59)), again
     )
@@ -308,22 +270,18 @@ def test_no_address_reaches_the_log() -> None:
         raise Failure(failure.evidence)
     (evidence,) = trace.evidence
     cause = table().classify(evidence)
-    finding = Finding(cause=cause.id, level=cause.level, subject=FINDING.subject, evidence=evidence)
+    finding = Finding(cause=cause.id, level=cause.level, subject=DISABLED.subject, evidence=evidence)
     result = replace(FAILED, findings=(finding,), transcript=trace.transcript(), phases=tuple(trace.phases))
     sent = Sent(canary_id="c", mailbox="billing", recipients=1, reply=trace.redact(SAID))
     incident = replace(INCIDENT, finding=finding)
-    stream = io.StringIO()
-    log = EventLog(stream, labels)
-    events: Sequence[Event] = (
-        ran(replace(result, facts=(sent,)), OK, replace(SUSPECT, finding=finding)),
+    events = (
+        judged(replace(result, facts=(sent,)), OK, replace(SUSPECT, finding=finding)),
         IncidentChanged(at=T0, before=None, after=incident),
         NoticeDelivered(
             at=T0, notice=replace(NOTICE, incident=incident), delivery=Delivery.FAILED, error=trace.redact(SAID)
         ),
     )
-    for event in events:
-        log.accept(event)
-    text = stream.getvalue()
+    text = written(*events).decode("ascii")
     assert 4 == len(text.splitlines())
     for private in ("mara", "vogel", "fabrikam", "billing.run", "contoso.example", "Zq8Q", "\x1b", "\\u001b", "\u202e"):
         assert private not in text
@@ -332,21 +290,21 @@ def test_no_address_reaches_the_log() -> None:
 
 def test_a_masked_type_is_refused() -> None:
     """A record that held an address would be a defect: nothing of it is printed, not even the mask."""
-    stream = io.StringIO()
+    file = io.BytesIO()
     leaky = replace(PASSED, measures={"x": Address("billing.run@contoso.example")})  # type: ignore[dict-item]
+    log = EventLog(file)
     with pytest.raises(TypeError, match="Address is not to be logged"):
-        EventLog(stream).accept(ran(leaky))
-    assert "" == stream.getvalue()
+        log.accept(judged(leaky, OK, OK))
+    log.close()
+    assert b"" == file.getvalue()
 
 
 @given(st.text(), st.dictionaries(st.text(), st.floats(), max_size=3))
 def test_every_text_and_number_is_one_line_of_json(text: str, measures: dict[str, float]) -> None:
     """Whatever a record holds, its line is one line of ASCII that a strict reader takes."""
-    stream = io.StringIO()
-    finding = replace(FINDING, evidence=replace(EVIDENCE, text=text))
-    EventLog(stream).accept(ran(replace(FAILED, findings=(finding,), transcript=(text,), measures=measures)))
-    assert stream.getvalue().isascii()
-    (line,) = stream.getvalue().splitlines()
+    finding = replace(DISABLED, evidence=replace(DISABLED.evidence, text=text))
+    result = replace(FAILED, findings=(finding,), transcript=(text,), measures=measures)
+    (line,) = written(judged(result, OK, OK)).decode("ascii").splitlines()
     read = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert [text] == read["transcript"]
 
@@ -359,66 +317,35 @@ def test_every_type_of_fact_is_logged() -> None:
         ClaimsSeen: ClaimsSeen(readable=False, lifetime=0.0),
     }
     assert set(get_args(Fact)) == set(facts)
-    (line,) = logged(ran(replace(PASSED, facts=tuple(facts.values()))))
+    (line,) = logged(judged(replace(PASSED, facts=tuple(facts.values())), OK, OK))
     assert ["sent", "endpoint_seen", "claims_seen"] == [fact.pop("fact") for fact in line["facts"]]
     expected = [[field.name for field in fields(kind)] for kind in facts]
     assert expected == [list(fact) for fact in line["facts"]]
 
 
-class FullDisk(io.StringIO):
-    """A disk that takes half of what is written and then has no room, until it has."""
+class FullDisk(io.BytesIO):
+    """A disk that has no room the first time; `refused` says that it was asked."""
 
-    full = False
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused = threading.Event()
 
-    def write(self, text: str) -> int:
-        """Write, or fail half-way."""
-        if not self.full:
-            return super().write(text)
-        super().write(text[: len(text) // 2])
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        """Refuse, then take all of it."""
+        if self.refused.is_set():
+            return super().write(data)
+        self.refused.set()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_loses_lines_and_nothing_else() -> None:
-    """What can not be written is counted; when there is room again the next line stands by itself."""
-    stream = FullDisk()
-    log = EventLog(stream)
-    log.accept(ran(PASSED))
-    stream.full = True
-    log.accept(ran(FAILED, OK, SUSPECT))
-    log.accept(ran(PASSED))
-    assert 3 == log.lost
-    stream.full = False
-    log.accept(ran(PASSED))
-    log.accept(ran(PASSED))
-    assert 3 == log.lost
-    readable = [line for line in stream.getvalue().splitlines() if line.endswith("}")]
-    assert 3 == sum(json.loads(line)["event"] == "run.finished" for line in readable)
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """The two ends of a pipe."""
-    reading, writing = os.pipe()
-    yield reading, writing
-    for end in (reading, writing):
-        try:
-            os.close(end)
-        except OSError:
-            continue
-
-
-def test_a_broken_pipe_loses_lines_and_nothing_else(pipe: tuple[int, int]) -> None:
-    """A reader that goes does not take the daemon with it; nor does a stream that somebody closed."""
-    reading, writing = pipe
-    stream = os.fdopen(os.dup(writing), "w")
-    log = EventLog(stream)
-    log.accept(ran(PASSED))
-    assert b"run.finished" in os.read(reading, 10_000)
-    os.close(reading)
-    for lost in range(1, 101):
-        log.accept(ran(PASSED))
-        assert lost == log.lost
-    with pytest.raises(BrokenPipeError):
-        stream.close()
-    log.accept(ran(PASSED))
-    assert 101 == log.lost
+def test_lines_that_are_lost_are_missed() -> None:
+    """Where lines could not be written, one that reads like any other says how many, and when it knew."""
+    disk = FullDisk()
+    log = EventLog(disk)
+    log.accept(judged(FAILED, OK, OK))
+    assert disk.refused.wait(30)
+    log.accept(Reloaded(at=T0, watches=1))
+    log.close()
+    missed, after = (json.loads(line) for line in disk.getvalue().splitlines())
+    assert (1, {"at": AT, "event": "lines.lost", "lines": 1}) == (log.lost, missed)
+    assert "config.loaded" == after["event"]

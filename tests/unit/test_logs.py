@@ -2,11 +2,15 @@
 
 import io
 import logging
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
 
 import pytest
 
-from monitor.logs import log_to
+from monitor.logs import LineHandler, log_to
 
 
 @pytest.fixture
@@ -15,7 +19,7 @@ def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     written = io.StringIO()
-    log_to(written)
+    log_to(logging.StreamHandler(written))
     yield written
     root.handlers[:], root.level = handlers, level
 
@@ -45,3 +49,22 @@ def test_a_line_break_in_a_message_forges_no_line(stream: io.StringIO) -> None:
     logging.getLogger("ours").warning("said %s", "\x1b[2J\x9b\n2026-11-25 ERROR all is lost")
     (line,) = stream.getvalue().splitlines()
     assert line.endswith("said  [2J 2026-11-25 ERROR all is lost")
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody() -> None:
+    """A pipe that is full and never read takes no record, and whoever logs goes on at once."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, bytes(65536)):
+            pass
+    os.set_blocking(writing, True)
+    handler = LineHandler(FileIO(writing, "w", closefd=False))
+    for number in range(1000):
+        handler.emit(logging.makeLogRecord({"msg": f"said {number}"}))
+    threading.Thread(target=lambda: os.read(reading, 1 << 20), daemon=True).start()
+    handler.close()
+    os.close(writing)
+    with FileIO(reading, "r") as rest:
+        lines = rest.readall().strip(bytes(1)).splitlines()
+    assert (b"said 0", b"said 999", 1000) == (lines[0], lines[-1], len(lines))

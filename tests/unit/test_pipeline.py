@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,31 +22,11 @@ from checks.core.model import (
     Scope,
     Subject,
 )
-from checks.core.secret import Address, Secret
-from checks.core.settings import Settings
-from checks.core.target import App, ClientSecret, Cloud, Credential, Endpoint, Mailbox, Tenant
-from monitor.model import (
-    Event,
-    IncidentChanged,
-    IncidentState,
-    Policy,
-    Ran,
-    Reason,
-    Severity,
-    Status,
-    Stored,
-)
+from monitor.model import Event, IncidentChanged, IncidentState, Policy, Ran, Reason, Severity, Status, Stored
 from monitor.pipeline import MAX_BATCH, MAX_QUEUED, Pipeline, incident_id
 from monitor.plan import Plan, Watch
 from monitor.store import Batch, Store, StoreError
-
-T0 = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
-SMTP = Endpoint(host="smtp.office365.com", port=587)
-CLOUD = Cloud(name="public", authority="https://login.example", scope="s", smtp=SMTP)
-TENANT = Tenant(name="contoso", tenant_id="contoso.example", cloud=CLOUD)
-CREDENTIAL = Credential(
-    app=App(id="billing-mailer", tenant=TENANT, client_id="c"), material=ClientSecret(Secret("planted-secret"))
-)
+from tests.unit.world import EXPIRED, T0, mailbox, watch
 
 
 class HandClock:
@@ -69,23 +49,15 @@ class HandClock:
         await asyncio.sleep(0)
 
 
-def watch(number: int) -> Watch:
+def box(number: int) -> Watch:
     """A watch on a mailbox of its own."""
-    mailbox = Mailbox(
-        id=f"box{number}", address=Address(f"box{number}@contoso.example"), credential=CREDENTIAL, endpoint=SMTP
-    )
-    return Watch(
-        id=f"smtp_auth/box{number}", check="smtp_auth", target=mailbox, settings=Settings(), interval=300, timeout=30
-    )
+    return watch("smtp_auth", mailbox(f"box{number}"))
 
 
 def finding(cause: str, scope: Scope, key: str) -> Finding:
     """A failure of that cause."""
     evidence = Evidence(protocol=Protocol.SMTP, phase=Phase.AUTH, kind=Kind.REPLY, code="535", text="said")
     return Finding(cause=cause, level=Level.FAIL, subject=Subject(scope, key), evidence=evidence)
-
-
-SECRET_EXPIRED = finding("entra.secret_expired", Scope.CREDENTIAL, "billing-mailer/current")
 
 
 def result(number: int, *findings: Finding, at: datetime = T0) -> Result:
@@ -136,11 +108,11 @@ async def bench(url: str = "sqlite://", watches: int = 3, policy: Policy | None 
             store=store, publish=events.extend, notify=lambda: notified.append(clock.now()), clock=clock
         )
         await pipeline.restore()
-        await pipeline.follow(Plan.of(map(watch, range(watches))), policy or Policy(), ["chat"])
+        await pipeline.follow(Plan.of(map(box, range(watches))), policy or Policy(), ["chat"])
         yield Bench(pipeline, store, clock, events, notified)
 
 
-async def fail(desk: Bench, numbers: Sequence[int], cause: Finding = SECRET_EXPIRED, times: int = 2) -> None:
+async def fail(desk: Bench, numbers: Sequence[int], cause: Finding = EXPIRED, times: int = 2) -> None:
     """Let watches fail often enough to fire."""
     for _ in range(times):
         await desk.pipeline.turn([result(number, cause, at=desk.clock.now()) for number in numbers])
@@ -184,7 +156,7 @@ async def test_what_is_told_stands_in_the_events() -> None:
 async def test_every_result_is_shown_with_its_change() -> None:
     """Each result becomes one event, in order, with the state before and after."""
     async with bench() as desk:
-        await desk.pipeline.turn([result(0), result(1, SECRET_EXPIRED)])
+        await desk.pipeline.turn([result(0), result(1, EXPIRED)])
         assert [(Status.NEW, Status.OK), (Status.NEW, Status.SUSPECT)] == [
             (event.change.before.status, event.change.after.status) for event in desk.of(Ran)
         ]
@@ -193,7 +165,7 @@ async def test_every_result_is_shown_with_its_change() -> None:
 async def test_a_stranger_changes_nothing() -> None:
     """A result of a watch that the plan no longer has is dropped."""
     async with bench(watches=1) as desk:
-        await desk.pipeline.turn([result(7, SECRET_EXPIRED)])
+        await desk.pipeline.turn([result(7, EXPIRED)])
         assert [] == desk.events
         assert {} == (await desk.store.load()).states
 
@@ -226,7 +198,7 @@ async def test_a_removed_watch_leaves_its_incident() -> None:
     """A watch that the new plan lacks is forgotten, and an incident that explains nothing else is closed."""
     async with bench(watches=2) as desk:
         await fail(desk, [0, 1])
-        await desk.pipeline.follow(Plan.of([watch(0)]), Policy(), ["chat"])
+        await desk.pipeline.follow(Plan.of([box(0)]), Policy(), ["chat"])
         assert [frozenset({"smtp_auth/box0"})] == [one.watches for one in desk.pipeline.open_incidents]
         assert desk.pipeline.state("smtp_auth/box1") is None
         await desk.pipeline.follow(Plan(), Policy(), ["chat"])
@@ -300,8 +272,8 @@ async def test_a_reload_during_a_refused_commit_loses_nothing(monkeypatch: pytes
             await commit(batch)
 
         monkeypatch.setattr(Store, "commit", at_the_gates)
-        turning = asyncio.create_task(desk.pipeline.turn([result(0, SECRET_EXPIRED)]))
-        changing = asyncio.create_task(desk.pipeline.follow(Plan.of([watch(0), watch(1)]), Policy(), ["chat"]))
+        turning = asyncio.create_task(desk.pipeline.turn([result(0, EXPIRED)]))
+        changing = asyncio.create_task(desk.pipeline.follow(Plan.of([box(0), box(1)]), Policy(), ["chat"]))
         await asyncio.wait([turning, changing], timeout=0)
         refuse.set()
         await turning
@@ -350,6 +322,6 @@ def test_an_incident_has_the_same_name_for_the_same_thing() -> None:
 def test_a_batch_after_another_keeps_the_last_of_each() -> None:
     """Joining batches keeps every notice and the newest of every other record, so it does not grow for ever."""
     older = Batch(results=[result(0), result(1)])
-    newer = Batch(results=[result(0, SECRET_EXPIRED)])
+    newer = Batch(results=[result(0, EXPIRED)])
     assert [Outcome.FAIL, Outcome.PASS] == [one.outcome for one in older.then(newer).results]
     assert Batch().then(newer) == newer

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,18 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.core.clock import SystemClock
-from checks.core.model import Blame, Evidence, Finding, Kind, Level, Phase, Protocol, Result, Scope, Subject
+from checks.core.model import Blame, Finding, Phase, Protocol, Result, Scope, Subject
 from checks.core.secret import Address, Redactor
 from checks.core.trace import Trace
 from monitor.model import (
     Beat,
-    Change,
     Delivery,
     Event,
     Incident,
     IncidentChanged,
     IncidentState,
-    Notice,
     NoticeDelivered,
     Ran,
     Reason,
@@ -35,41 +33,14 @@ from monitor.model import (
     WatchState,
 )
 from monitor.sinks.screen import Screen
+from tests.unit import world
+from tests.unit.world import DISABLED, EXPIRED, T0, judged
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "screen"
-T0 = datetime(2026, 11, 25, 3, 0, tzinfo=UTC)
-EXPIRED = Finding(
-    cause="entra.secret_expired",
-    level=Level.FAIL,
-    subject=Subject(Scope.CREDENTIAL, "billing-mailer/current"),
-    evidence=Evidence(
-        protocol=Protocol.OAUTH,
-        phase=Phase.TOKEN,
-        kind=Kind.OAUTH,
-        code="401",
-        aadsts=7000222,
-        text="AADSTS7000222: The provided client secret keys for app '3fd2b7a9-0000-4000-8000-000000000001' are expired.",
-    ),
-)
-DISABLED = Finding(
-    cause="exchange.smtp_auth_disabled_mailbox",
-    level=Level.FAIL,
-    subject=Subject(Scope.MAILBOX, "billing"),
-    evidence=Evidence(
-        protocol=Protocol.SMTP,
-        phase=Phase.AUTH,
-        kind=Kind.REPLY,
-        code="535",
-        enhanced_code="5.7.139",
-        text="Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox. "
-        "Visit https://aka.ms/smtp_auth_disabled for more information.",
-    ),
-)
-INCIDENT = Incident(
-    id="i1",
+INCIDENT = replace(
+    world.INCIDENT,
     cause=EXPIRED.cause,
     subject=EXPIRED.subject,
-    severity=Severity.WARNING,
     opened_at=T0 + timedelta(seconds=12),
     watches=frozenset({"token/billing-mailer/current"}),
     finding=EXPIRED,
@@ -78,7 +49,7 @@ LOUDER = replace(INCIDENT, severity=Severity.CRITICAL, watches=INCIDENT.watches 
 OVER = replace(
     LOUDER, state=IncidentState.CLOSED, closed_at=T0 + timedelta(hours=2, minutes=5, seconds=20), watches=frozenset()
 )
-NOTICE = Notice(id="n1", incident=INCIDENT, reason=Reason.CAUSE_CHANGED, channel="chat", due_at=T0, attempts=1)
+NOTICE = replace(world.NOTICE, incident=INCIDENT, reason=Reason.CAUSE_CHANGED)
 
 
 class Story:
@@ -104,13 +75,13 @@ class Story:
     def beat(self, waiting: int = 0, defects: int = 0) -> None:
         """A second passed."""
         at = self.at(1)
-        self.events.append(Beat(at=at, busy=0, queued=0, waiting=waiting, lag=0.0, defects=defects))
+        self.events.append(Beat(at=at, busy=0, queued=0, waiting=waiting, lag=0.0, defects=defects, lost=0))
 
 
 def ran(at: datetime, before: WatchState, after: WatchState) -> Ran:
     """A run and what it did."""
     result = Result(run_id="r", watch=after.watch, check="token", started_at=at, seconds=0.1, phases=())
-    return Ran(at=at, result=result, change=Change(before=before, after=after, reason="judged"))
+    return judged(result, before, after)
 
 
 def a_day() -> list[Event]:

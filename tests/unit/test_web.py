@@ -1,18 +1,14 @@
-"""The web server: five pages, plain answers to everybody, and no client that can hold up the daemon."""
+"""The web server: five pages, and plain answers to everybody."""
 
 import asyncio
 import errno
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from monitor.version import VERSION
-from monitor.web import server
-from monitor.web.server import MAX_CONNECTIONS, WebError, serve, wants_openmetrics
+from monitor.web.server import WebError, serve, wants_openmetrics
+from tests.unit.house import House, Page, ask, house
 
 PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -59,101 +55,6 @@ ACCEPTS = {
     "application/openmetrics-text\x00": False,
     "ÿþ\u2028": False,
 }
-
-
-class Page:
-    """Metrics of which only the format shows."""
-
-    def render(self, openmetrics: bool) -> bytes:  # noqa: FBT001 - the protocol's
-        """Which format was asked for."""
-        return b"# EOF\n" if openmetrics else b"up 1\n"
-
-    def content_type(self, openmetrics: bool) -> str:  # noqa: FBT001
-        """The format's media type."""
-        return "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; version=0.0.4"
-
-
-class Long(Page):
-    """More than the buffers of two sockets hold."""
-
-    def render(self, openmetrics: bool) -> bytes:  # noqa: ARG002, FBT001
-        """A body that a client must read for a while."""
-        return b"x" * 50_000_000
-
-
-@dataclass
-class House:
-    """A server that serves, and what stands behind it."""
-
-    host: str = ""
-    port: int = 0
-    lacking: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    reloads: int = 0
-    at_once: int = 0
-    most_at_once: int = 0
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
-    clients: list[asyncio.StreamWriter] = field(default_factory=list)
-
-    async def reload(self) -> Sequence[str]:
-        """Take as long as the gate is shut."""
-        self.reloads += 1
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        self.begun.set()
-        try:
-            await self.gate.wait()
-        finally:
-            self.at_once -= 1
-            self.ended.set()
-        return tuple(self.problems)
-
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection of one's own, which ends after the server."""
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        self.clients.append(writer)
-        return reader, writer
-
-    async def says(self, request: bytes) -> bytes:
-        """What is answered to raw bytes until the server closes."""
-        reader, writer = await self.connect()
-        try:
-            writer.write(request)
-            async with asyncio.timeout(5):
-                return await reader.read()
-        finally:
-            writer.close()
-
-
-@asynccontextmanager
-async def house(metrics: Page | None = None) -> AsyncIterator[House]:
-    """A server on a free port, with the gate of its reload open."""
-    behind = House()
-    behind.gate.set()
-    page = metrics or Page()
-    try:
-        async with serve(("127.0.0.1", 0), metrics=page, readiness=lambda: behind.lacking, reload=behind.reload) as (
-            behind.host,
-            behind.port,
-        ):
-            yield behind
-    finally:
-        for writer in behind.clients:
-            writer.transport.abort()
-        await asyncio.sleep(0)
-
-
-async def ask(
-    behind: House, path: str, method: str = "GET", **headers: str
-) -> tuple[int, str, aiohttp.typedefs.LooseHeaders]:
-    """One request: status, text, headers."""
-    async with (
-        aiohttp.ClientSession(f"http://{behind.host}:{behind.port}") as session,
-        session.request(method, path, headers=headers) as response,
-    ):
-        return response.status, await response.text(), response.headers
 
 
 @pytest.fixture
@@ -311,30 +212,6 @@ async def test_an_unknown_path_is_not_repeated(behind: House, path: str) -> None
     assert b"Content-Type: text/plain; charset=utf-8\r\n" in raw
 
 
-# Requests that are refused before they reach a page, with the status.
-MALFORMED = {
-    "no HTTP": (b"hello\r\n\r\n", 400),
-    "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64), 400),
-    "a long path": (b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "an endless path": (b"GET /" + b"a" * 400_000, 400),
-    "a long header": (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 9000 + b"\r\n\r\n", 400),
-    "many headers": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: 1\r\n" * 100 + b"\r\n", 400),
-    "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
-    "a header without a name": (b"GET / HTTP/1.1\r\nHost: x\r\n: x\r\n\r\n", 400),
-    "a markup": (b"GET /<script>alert(1)</script> HTTP/9\r\n\r\n", 400),
-}
-
-
-@pytest.mark.parametrize(("request_bytes", "status"), MALFORMED.values(), ids=MALFORMED)
-async def test_what_is_no_request_is_refused(behind: House, request_bytes: bytes, status: int) -> None:
-    """Nonsense gets a short answer that repeats nothing of it, and the connection is closed."""
-    raw = await behind.says(request_bytes)
-    assert raw.startswith(b"HTTP/1.")
-    assert status == int(raw.split()[1])
-    assert raw.endswith(b"\r\n\r\nthis request can not be understood\n")
-    assert 200 == (await ask(behind, "/-/healthy"))[0]
-
-
 async def test_no_answer_tells_the_library(behind: House) -> None:
     """Every answer, also one to nonsense, is not to be stored or guessed at and names no version of a library."""
     answers = [
@@ -368,125 +245,6 @@ async def test_answering_writes_no_log(behind: House, caplog: pytest.LogCaptureF
     await ask(behind, "/metrics")
     await behind.says(b"nonsense\r\n\r\n")
     assert not [record for record in caplog.records if record.name.startswith(("aiohttp", "monitor"))]
-
-
-async def test_a_body_that_never_ends_is_not_read(behind: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request is answered before its body comes, and the connection is not kept for the rest."""
-    monkeypatch.setattr(server, "_CONNECTION", {**server._CONNECTION, "lingering_time": 0.01})
-    raw = await behind.says(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\nx")
-    assert raw.startswith(b"HTTP/1.1 200 ")
-
-
-@pytest.mark.parametrize("sent", [b"", b"G", b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-async def test_a_request_that_takes_too_long_is_dropped(
-    behind: House, monkeypatch: pytest.MonkeyPatch, sent: bytes
-) -> None:
-    """A client has a limited time for the headers, however it spends it."""
-    monkeypatch.setattr(server, "_CONNECTION", {**server._CONNECTION, "keepalive_timeout": 0.05})
-    assert b"" == await behind.says(sent)
-
-
-async def test_a_client_that_takes_no_answer_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that nobody reads is not kept for ever: the only place is free again, and the rest is lost."""
-    monkeypatch.setattr(server, "WRITE_SECONDS", 0.05)
-    monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
-    async with house(Long()) as behind:
-        with socket.create_connection((behind.host, behind.port)) as client:
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-            client.setblocking(False)  # noqa: FBT003 - the standard library's
-            assert b"HTTP/1.1 200 " == await asyncio.get_running_loop().sock_recv(client, 13)
-            await _room(behind)
-            client.settimeout(5)
-            assert sum(iter(lambda: len(client.recv(2**20)), 0)) < len(Long().render(openmetrics=False))
-
-
-async def test_connections_are_counted(behind: House) -> None:
-    """Beyond the limit a connection is dropped at once; when others go there is room again."""
-    others = [await behind.connect() for _ in range(MAX_CONNECTIONS)]
-    assert b"" == await _rest(behind)
-    for _, writer in others:
-        writer.close()
-    await _room(behind)
-
-
-async def _room(behind: House) -> None:
-    async with asyncio.timeout(5):
-        while not await _rest(behind):
-            pass
-
-
-async def _rest(behind: House) -> bytes:
-    try:
-        return await behind.says(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    except ConnectionError:
-        return b""
-
-
-async def idle(behind: House) -> None:
-    """A client that says nothing."""
-    await behind.connect()
-
-
-async def half(behind: House) -> None:
-    """A client in the middle of its request."""
-    _, writer = await behind.connect()
-    writer.write(b"GET /metrics HTT")
-
-
-async def body(behind: House) -> None:
-    """A client in the middle of a body."""
-    reader, writer = await behind.connect()
-    writer.write(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
-    behind.gate.set()
-    await reader.readexactly(10)
-
-
-async def waiting(behind: House) -> None:
-    """A client whose reload hangs."""
-    _, writer = await behind.connect()
-    writer.write(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-    await behind.begun.wait()
-
-
-async def gone(behind: House) -> None:
-    """A client that has gone while its reload hangs."""
-    _, writer = await behind.connect()
-    writer.write(b"POST /-/reload HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
-    await behind.begun.wait()
-    writer.transport.abort()
-    await ask(behind, "/-/healthy")
-
-
-async def deaf(behind: House) -> None:
-    """A client that does not read what it asked for."""
-    reader, writer = await behind.connect()
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-    await reader.readexactly(10)
-    writer.transport.pause_reading()
-
-
-@pytest.mark.parametrize("client", [idle, half, body, waiting, gone, deaf])
-async def test_no_client_holds_up_the_shutdown(client: Callable[[House], Awaitable[None]]) -> None:
-    """Whatever a client is in the middle of, the server is gone within two seconds, and so is its reload."""
-    loop = asyncio.get_running_loop()
-    async with house(Long()) as behind:
-        behind.gate.clear()
-        await client(behind)
-        start = loop.time()
-    assert loop.time() - start < 2
-    assert 0 == behind.at_once
-    with pytest.raises(OSError, match="onnect"):
-        await behind.connect()
-
-
-async def test_a_request_under_way_is_answered_at_shutdown() -> None:
-    """A short request is let finish."""
-    async with house() as behind:
-        behind.gate.clear()
-        asked = asyncio.create_task(ask(behind, "/-/reload", "POST"))
-        await behind.begun.wait()
-        asyncio.get_running_loop().call_later(0.05, behind.gate.set)
-    assert 200 == (await asked)[0]
 
 
 async def test_a_port_in_use_names_the_address_and_the_next_step(behind: House) -> None:
