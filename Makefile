@@ -7,13 +7,14 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 # How often the long proofs repeat: small in `make test`, full in `make prove`.
 PROOFS ?= 1
 
-.PHONY: help demo test prove bench check format locks tools environment dev-environment clean
+.PHONY: help demo test prove bench check format dashboards locks tools environment dev-environment clean
 
 help:
 	@echo 'make demo    watch mailcanary watch a Microsoft 365 that breaks, until Ctrl-C (FOR=60s: squeezed into that time)'
 	@echo 'make test    run every test (PEERS=install installs the real mail servers by apt first)'
 	@echo 'make check   linter, types, laws of architecture, formatting'
 	@echo 'make bench   what a probe costs, beside other ways to do it, in one run'
+	@echo 'make dashboards  write the dashboards of Grafana anew'
 	@echo 'make prove   the tests with the full counts of the long proofs'
 
 tools:
@@ -58,6 +59,9 @@ check: dev-environment
 format: dev-environment
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
+
+dashboards: dev-environment
+	$(PY) -m grafana
 
 # Needs uv. The lock files hold versions and hashes and name no host.
 locks:
