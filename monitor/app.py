@@ -106,7 +106,9 @@ class Daemon:
             web = serve(configuration.listen, metrics=self._metrics, readiness=self._lacks, reload=self.reload)
             self.address = await stack.enter_async_context(web)
             store = await stack.enter_async_context(Store.open(configuration.store_url, self._clock))
-            kit = await stack.enter_async_context(open_kit(clock=self._clock, ehlo_name=configuration.ehlo_name))
+            kit = await stack.enter_async_context(
+                open_kit(clock=self._clock, ehlo_name=configuration.network.ehlo_name)
+            )
             parts = self._assemble(prepared, store, kit)
             await self._restore(parts)
             async with asyncio.TaskGroup() as tasks:
@@ -177,7 +179,9 @@ class Daemon:
         prepared = parts.prepared
         self._metrics.follow(prepared.plan)
         self._metrics.channels(prepared.senders)
-        await parts.pipeline.follow(prepared.plan, prepared.configuration.policy, prepared.senders)
+        await parts.pipeline.follow(
+            prepared.plan, prepared.configuration.policy, prepared.senders, prepared.configuration.lateness
+        )
 
     async def reload(self) -> Sequence[str]:
         """Take the file as it is now: empty when it was taken, else every problem in one line each and nothing changed."""
@@ -282,7 +286,7 @@ def _prepare_beside(file: Path, before: Prepared) -> tuple[Prepared, Words, Diff
     for key, was, is_ in (
         ("store", old.store_url, new.store_url),
         ("web.listen", old.listen, new.listen),
-        ("network.ehlo_name", old.ehlo_name, new.ehlo_name),
+        ("network", old.network, new.network),
     ):
         if was != is_:
             _log.warning("%s has changed: it takes effect at the next start", key)

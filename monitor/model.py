@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from checks.core.model import Finding, Outcome, Result, Scope, Subject
+from checks.core.model import Finding, Folder, Outcome, Result, Scope, Subject
 from checks.core.secret import Secret
 
 
@@ -80,6 +80,44 @@ class Change:
 
 def _cause(state: WatchState) -> str | None:
     return state.finding.cause if state.finding else None
+
+
+class Fate(StrEnum):
+    """What became of a canary in one inbox. Delivered, delivered late and lost are the end; late may still arrive."""
+
+    PENDING = "pending"
+    LATE = "late"
+    DELIVERED = "delivered"
+    DELIVERED_LATE = "delivered_late"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """One canary on its way to one inbox. `told_late`: it was late before it arrived."""
+
+    id: str
+    mailbox: str
+    inbox: str
+    sent_at: datetime
+    fate: Fate = Fate.PENDING
+    told_late: bool = False
+    arrived_at: datetime | None = None
+    folder: Folder | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def delay(self) -> float | None:
+        """How long it took, in seconds; two clocks may differ, so never less than none."""
+        return None if self.arrived_at is None else max(0.0, (self.arrived_at - self.sent_at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lateness:
+    """When a canary that was not seen is late and when it is lost, in seconds after it was sent."""
+
+    late_after: float = 300.0
+    lost_after: float = 3600.0
 
 
 class IncidentState(StrEnum):
@@ -172,6 +210,14 @@ class IncidentChanged:
     after: Incident
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CanarySettled:
+    """Event: a canary was delivered, is late, or is lost."""
+
+    at: datetime
+    canary: Canary
+
+
 class Delivery(StrEnum):
     """What became of one attempt to deliver a notice."""
 
@@ -241,7 +287,7 @@ class Beat:
     lost: int
 
 
-Event = Ran | Skipped | IncidentChanged | NoticeDelivered | Reloaded | Restored | Stored | Beat
+Event = Ran | Skipped | IncidentChanged | CanarySettled | NoticeDelivered | Reloaded | Restored | Stored | Beat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,27 @@ from datetime import datetime, timedelta
 from checks.core.causes import table
 from checks.core.clock import Clock
 from checks.core.model import Result, Subject
+from checks.core.target import Inbox, Mailbox
 from monitor.alerts.policy import ID_LENGTH, Told, decide, remind
+from monitor.canaries.delivery import verdict
+from monitor.canaries.ledger import Ledger
 from monitor.incidents.correlate import Incidents, Movement
-from monitor.model import Change, Event, Importance, Incident, IncidentChanged, Policy, Ran, Stored, WatchState
-from monitor.plan import Plan
+from monitor.model import (
+    Canary,
+    CanarySettled,
+    Change,
+    Event,
+    Fate,
+    Importance,
+    Incident,
+    IncidentChanged,
+    Lateness,
+    Policy,
+    Ran,
+    Stored,
+    WatchState,
+)
+from monitor.plan import DELIVERY, Plan, watch_id
 from monitor.state.judge import judge
 from monitor.store import Batch, Store, StoreError
 
@@ -61,6 +78,7 @@ class Pipeline:
         self._channels: tuple[str, ...] = ()
         self._states: dict[str, WatchState] = {}
         self._incidents = Incidents(incident_id)
+        self._ledger = Ledger()
         self._unsaved = Batch()
         self._one_at_a_time = asyncio.Lock()
         self._queue: deque[Result] = deque()
@@ -98,10 +116,12 @@ class Pipeline:
         loaded = await self._store.load()
         self._states = loaded.states
         self._incidents.restore(loaded.incidents)
+        self._ledger.restore(loaded.canaries)
 
-    async def follow(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
+    async def follow(self, plan: Plan, policy: Policy, channels: Iterable[str], lateness: Lateness) -> None:
         """Work by another plan from now on. Watches that it lacks leave their incidents and are forgotten."""
         async with self._one_at_a_time:
+            self._ledger.follow(*_canary_ways(plan), lateness)
             await self._change(plan, policy, channels)
 
     async def _change(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
@@ -153,9 +173,19 @@ class Pipeline:
         """One turn, from results to events."""
         async with self._one_at_a_time:
             now = self._clock.now()
-            judged = [(result, self._judge(result, now)) for result in results if result.watch in self._plan.watches]
+            canaries = (*self._ledger.enter(results), *self._ledger.settle(now))
+            verdicts = [said for canary in canaries if (said := self._verdict(canary, now)) is not None]
+            known = [result for result in (*results, *verdicts) if result.watch in self._plan.watches]
+            judged = [(result, self._judge(result, now)) for result in known]
             movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
-            await self._settle(judged, movements, now)
+            await self._settle(judged, movements, now, canaries)
+
+    def _verdict(self, canary: Canary, now: datetime) -> Result | None:
+        """What a canary's fate says of its mailbox."""
+        watch = self._plan.watches.get(watch_id(DELIVERY, canary.mailbox))
+        if watch is None or not isinstance(watch.target, Mailbox):
+            return None
+        return verdict(canary, watch.target, watch.id, now)
 
     def _judge(self, result: Result, now: datetime) -> Change:
         watch = self._plan.watches[result.watch]
@@ -171,7 +201,11 @@ class Pipeline:
         return planned.importance if planned else Importance.NORMAL
 
     async def _settle(
-        self, judged: Sequence[tuple[Result, Change]], movements: Sequence[Movement], now: datetime
+        self,
+        judged: Sequence[tuple[Result, Change]],
+        movements: Sequence[Movement],
+        now: datetime,
+        canaries: Sequence[Canary] = (),
     ) -> None:
         """Decide who is told, commit, publish."""
         told = self._told(movements, now)
@@ -182,6 +216,7 @@ class Pipeline:
                 states=[change.after for _, change in judged],
                 incidents=[*moved.values()],
                 notices=told.notices,
+                canaries=canaries,
                 results=[result for result, _ in judged],
             ),
             now,
@@ -189,6 +224,7 @@ class Pipeline:
         self._publish(
             [
                 *(Ran(at=now, result=result, change=change) for result, change in judged),
+                *(CanarySettled(at=now, canary=one) for one in canaries if one.fate is not Fate.PENDING),
                 *(IncidentChanged(at=now, before=before, after=moved[after.id]) for before, after in movements),
             ]
         )
@@ -223,3 +259,11 @@ class Pipeline:
         self._publish([Stored(at=now, seconds=self._clock.monotonic() - start, error=error)])
         if whole.notices and not error:
             self._notify()
+
+
+def _canary_ways(plan: Plan) -> tuple[set[str], set[str]]:
+    """The inboxes that are read, and the mailboxes whose canaries are expected there."""
+    watches = plan.watches.values()
+    inboxes = {watch.target.id for watch in watches if isinstance(watch.target, Inbox)}
+    mailboxes = {watch.target.id for watch in watches if isinstance(watch.target, Mailbox) and watch.derived}
+    return inboxes, mailboxes

@@ -11,10 +11,16 @@ from checks.core.target import Credential, Target
 from monitor.config import Configuration
 from monitor.model import Importance
 
+# The watch of what becomes of a mailbox's canaries: no check runs for it.
+DELIVERY = "delivery"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """One check on one target on one schedule: the unit that has state. Interval and timeout are in seconds."""
+    """One check on one target on one schedule: the unit that has state. Interval and timeout are in seconds.
+
+    A `derived` one is never due: its results follow from those of others.
+    """
 
     id: str
     check: str
@@ -24,30 +30,12 @@ class Watch:
     timeout: float
     importance: Importance = Importance.NORMAL
     labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def credential(self) -> Credential:
-        """The credential that the watch depends on, or is aimed at."""
-        return self.target if isinstance(self.target, Credential) else self.target.credential
-
-    @property
-    def endpoint(self) -> str:
-        """The endpoint that a run opens its connection to."""
-        if isinstance(self.target, Credential):
-            return self.target.cloud.authority_endpoint
-        return str(self.target.endpoint)
-
-    @property
-    def mailbox(self) -> str | None:
-        """The mailbox that a run occupies, if any: never two runs in one."""
-        return None if isinstance(self.target, Credential) else self.target.id
+    derived: bool = False
 
     @property
     def names(self) -> Mapping[str, str]:
-        """What it is about, in words that may be shown everywhere; `mailbox` is absent where it is about none."""
-        credential = self.credential
-        names = {"check": self.check, "tenant": credential.app.tenant.name, "app": credential.app.id}
-        return names if self.mailbox is None else {**names, "mailbox": self.mailbox}
+        """What it is about, in words that may be shown everywhere."""
+        return {"check": self.check, **self.target.names}
 
     @property
     def offset(self) -> float:
@@ -75,7 +63,7 @@ class Plan:
     @property
     def credentials(self) -> frozenset[Credential]:
         """The credentials that the plan uses."""
-        return frozenset(watch.credential for watch in self.watches.values())
+        return frozenset(credential for watch in self.watches.values() if (credential := watch.target.credential))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,30 +77,40 @@ class Difference:
 
 def plan_of(configuration: Configuration) -> Plan:
     """Every watch that the configuration asks for."""
-    return Plan.of(_watches(configuration))
+    return Plan.of([*_watches(configuration), *_deliveries(configuration)])
 
 
 def _watches(configuration: Configuration) -> Iterator[Watch]:
-    for credential_id, planned in configuration.token_checks.items():
-        yield Watch(
-            id=watch_id("token", credential_id),
-            check="token",
-            target=configuration.credentials[credential_id],
-            settings=planned.settings,
-            interval=planned.interval,
-            timeout=planned.timeout,
-        )
-    for configured in configuration.mailboxes:
+    for configured in configuration.targets:
         for name, planned in configured.checks.items():
             yield Watch(
-                id=watch_id(name, configured.mailbox.id),
+                id=watch_id(name, configured.target.id),
                 check=name,
-                target=configured.mailbox,
+                target=configured.target,
                 settings=planned.settings,
                 interval=planned.interval,
                 timeout=planned.timeout,
                 importance=configured.importance,
                 labels=configured.labels,
+            )
+
+
+def _deliveries(configuration: Configuration) -> Iterator[Watch]:
+    """A derived watch for each mailbox whose canaries go to an inbox that is read."""
+    inboxes = configuration.inboxes
+    for configured in configuration.targets:
+        canary = configured.checks.get("canary")
+        if canary is not None and any(inbox.id in inboxes for inbox in getattr(canary.settings, "to", ())):
+            yield Watch(
+                id=watch_id(DELIVERY, configured.target.id),
+                check=DELIVERY,
+                target=configured.target,
+                settings=Settings(),
+                interval=canary.interval,
+                timeout=canary.timeout,
+                importance=configured.importance,
+                labels=configured.labels,
+                derived=True,
             )
 
 

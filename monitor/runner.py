@@ -50,7 +50,7 @@ class Runner:
         self._endpoints: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(MAX_RUNS_PER_ENDPOINT)
         )
-        self._mailboxes: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._occupied: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._stopping = False
 
     def offer(self, watch: Watch) -> None:
@@ -80,14 +80,14 @@ class Runner:
         return None
 
     async def _run(self, watch: Watch) -> None:
-        if watch.mailbox is None:
+        if watch.target.occupies is None:
             await self._run_bounded(watch)
             return
-        async with self._mailboxes[watch.mailbox]:
+        async with self._occupied[watch.target.occupies]:
             await self._run_bounded(watch)
 
     async def _run_bounded(self, watch: Watch) -> None:
-        async with self._endpoints[watch.endpoint], self._all:
+        async with self._endpoints[watch.target.connects_to], self._all:
             check = self._checks[watch.check]
             result = await run_check(
                 check, watch.target, watch.settings, self._kit, watch=watch.id, seconds=watch.timeout

@@ -65,16 +65,16 @@ class Ticker:
     def start(self, watches: Iterable[Watch], last_runs: Mapping[str, datetime], patient: frozenset[str]) -> None:
         """Begin. Watches of the checks in `patient` wait for their slot when their last run is younger than that."""
         self._scheduler.start(paused=True)
-        for watch in watches:
+        for watch in _scheduled(*watches):
             self._add(watch, last_runs.get(watch.id) if watch.check in patient else None)
         self._scheduler.resume()
 
     def change(self, what: Difference) -> None:
         """Follow a new plan: what did not change keeps its place."""
         self._scheduler.pause()
-        for watch in (*what.removed, *what.changed):
+        for watch in _scheduled(*what.removed, *what.changed):
             self._scheduler.remove_job(watch.id)
-        for watch in (*what.added, *what.changed):
+        for watch in _scheduled(*what.added, *what.changed):
             self._add(watch, None)
         self._scheduler.resume()
 
@@ -95,3 +95,7 @@ class Ticker:
             id=watch.id,
             name=watch.check,
         )
+
+
+def _scheduled(*watches: Watch) -> list[Watch]:
+    return [watch for watch in watches if not watch.derived]

@@ -22,7 +22,7 @@ class Check:
     """
 
     name: str
-    target: Literal["credential", "mailbox"]
+    target: Literal["credential", "mailbox", "route", "inbox"]
     phases: tuple[Phase, ...]
     settings: type[Settings]
     interval: float

@@ -115,6 +115,8 @@ class Protocol(StrEnum):
 
     OAUTH = "oauth"
     SMTP = "smtp"
+    IMAP = "imap"
+    POP = "pop"
 
 
 class Kind(StrEnum):
@@ -215,12 +217,42 @@ class PhaseTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """A fact: a canary was accepted by the server (the reply to the final dot was positive)."""
+    """A fact: a canary was accepted by the server (the reply to the final dot was positive), for these inboxes.
+
+    `at` is when the message was made, which is what its `Date` says.
+    """
 
     canary_id: str
     mailbox: str
     recipients: int
     reply: str
+    at: datetime
+    inboxes: tuple[str, ...] = ()
+
+
+class Folder(StrEnum):
+    """Where a canary was found. Other folders of an inbox are not read."""
+
+    INBOX = "inbox"
+    JUNK = "junk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A fact: a canary was seen in an inbox. `arrived_at` is the server's own word (IMAP INTERNALDATE, whole seconds)."""
+
+    canary_id: str
+    inbox: str
+    folder: Folder
+    arrived_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxRead:
+    """A fact: every folder of an inbox was searched. What was not seen then, was not there when the run began."""
+
+    inbox: str
+    removed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +264,22 @@ class EndpointSeen:
     tls_version: str
     cipher: str
     auth_mechanisms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateSeen:
+    """A fact: one certificate that an endpoint presented. `position` 0 is the server's own; the root need not be there.
+
+    `fingerprint` is SHA-256 in lower-case hexadecimal.
+    """
+
+    endpoint: str
+    position: int
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,7 +299,7 @@ class ClaimsSeen:
     roles: tuple[str, ...] = ()
 
 
-Fact = Sent | EndpointSeen | ClaimsSeen
+Fact = Sent | Sighting | InboxRead | EndpointSeen | CertificateSeen | ClaimsSeen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,9 @@
-"""What checks are aimed at: clouds and endpoints, tenants, apps and their credentials, mailboxes.
+"""What checks are aimed at: routes to endpoints, credentials of apps, mailboxes, inboxes.
 
-All plain frozen values, so that two plans can be compared. A target knows its `chain`: which instance of every scope
-stands above it, which is how a cause that reaches further than its target finds the thing it reaches.
+All plain frozen values, so that two plans can be compared. A target knows its `chain` (which instance of every scope
+stands above it, which is how a cause that reaches further than its target finds the thing it reaches), what it is aimed
+at in words (`names`, `words`), what must not show of it (`private`), which host a run connects to (`connects_to`) and what
+a run occupies (`occupies`): of two runs that occupy the same thing, one waits.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from datetime import date
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from checks.core.material import Material
 from checks.core.model import Evidence, Protocol, Scope, Subject
 from checks.core.secret import Address, Secret
 
@@ -36,14 +39,29 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
 
+class Family(StrEnum):
+    """Which addresses of a host are used."""
+
+    ANY = "any"
+    IPV4 = "ipv4"
+    IPV6 = "ipv6"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """One Microsoft cloud, or a private stand-in for it: where its authority and its mail servers are."""
+    """One Microsoft cloud, or a private stand-in for it: where its authority and its mail servers are.
+
+    `alternatives` are further SMTP endpoints by name, such as that of High Volume Email.
+    """
 
     name: str
     authority: str
     scope: str
     smtp: Endpoint
+    imap: Endpoint | None = None
+    pop: Endpoint | None = None
+    graph: str | None = None
+    alternatives: tuple[tuple[str, Endpoint], ...] = ()
     ca_file: str | None = None
 
     @property
@@ -80,27 +98,9 @@ class App:
     owner: Owner = field(default_factory=Owner)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientSecret:
-    """A credential's material: a client secret (its value, not its id)."""
-
-    value: Secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientCertificate:
-    """A credential's material: a private key and its certificate, both PEM; the key is unencrypted in memory."""
-
-    key_pem: Secret
-    certificate_pem: str
-
-
-Material = ClientSecret | ClientCertificate
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """One secret or certificate of an app; the target of `token`. `name` is its place: `current`."""
+    """One credential of an app; the target of `token`. `name` is its place: `current`."""
 
     app: App
     material: Material
@@ -113,6 +113,16 @@ class Credential:
         return f"{self.app.id}/{self.name}"
 
     @property
+    def cloud(self) -> Cloud:
+        """The cloud that the credential's tenant lives in."""
+        return self.app.tenant.cloud
+
+    @property
+    def credential(self) -> Credential:
+        """Itself."""
+        return self
+
+    @property
     def chain(self) -> Mapping[Scope, str]:
         """The instance of every scope that this credential stands under."""
         return {Scope.TENANT: self.app.tenant.name, Scope.APP: self.app.id, Scope.CREDENTIAL: self.id}
@@ -123,15 +133,23 @@ class Credential:
         return Scope.CREDENTIAL
 
     @property
-    def cloud(self) -> Cloud:
-        """The cloud that the credential's tenant lives in."""
-        return self.app.tenant.cloud
+    def connects_to(self) -> str:
+        """The authority."""
+        return self.cloud.authority_endpoint
+
+    @property
+    def occupies(self) -> None:
+        """Nothing: one credential may be asked for twice at a time."""
 
     @property
     def private(self) -> tuple[Secret | Address, ...]:
         """What must not show of it."""
-        material = self.material
-        return (material.value,) if isinstance(material, ClientSecret) else (material.key_pem,)
+        return self.material.private
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The things it is about, by kind."""
+        return {"tenant": self.app.tenant.name, "app": self.app.id}
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -152,12 +170,17 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mailbox:
-    """An address that an app sends as; the target of `smtp_auth` and `canary`. `id` is short, opaque and showable."""
+    """An address that an app sends as. `id` is short, opaque and showable; `endpoint` is where it sends by SMTP."""
 
     id: str
     address: Address
     credential: Credential
     endpoint: Endpoint
+
+    @property
+    def cloud(self) -> Cloud:
+        """The cloud that the mailbox's tenant lives in."""
+        return self.credential.cloud
 
     @property
     def chain(self) -> Mapping[Scope, str]:
@@ -170,14 +193,24 @@ class Mailbox:
         return Scope.MAILBOX
 
     @property
-    def cloud(self) -> Cloud:
-        """The cloud that the mailbox's tenant lives in."""
-        return self.credential.cloud
+    def connects_to(self) -> str:
+        """Its SMTP server."""
+        return str(self.endpoint)
+
+    @property
+    def occupies(self) -> str:
+        """The mailbox: Exchange Online allows it three connections, and its application wants them."""
+        return self.id
 
     @property
     def private(self) -> tuple[Secret | Address, ...]:
         """What must not show of it."""
         return (self.address, *self.credential.private)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The things it is about, by kind."""
+        return {**self.credential.names, "mailbox": self.id}
 
     @property
     def words(self) -> Mapping[str, str]:
@@ -186,22 +219,137 @@ class Mailbox:
         return {**self.credential.words, **here}
 
 
-Target = Credential | Mailbox
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One way to an endpoint, by one address family or to one pinned address: the target of `endpoint`."""
+
+    protocol: Protocol
+    endpoint: Endpoint
+    family: Family = Family.ANY
+    ip: str = ""
+
+    @property
+    def id(self) -> str:
+        """The endpoint and the way to it."""
+        return f"{self.endpoint}/{self.ip or self.family}"
+
+    @property
+    def credential(self) -> None:
+        """None: an endpoint is looked at without signing in."""
+
+    @property
+    def chain(self) -> Mapping[Scope, str]:
+        """The endpoint."""
+        return {Scope.ENDPOINT: str(self.endpoint)}
+
+    @property
+    def own_scope(self) -> Scope:
+        """What `target` means in a row of the table of causes."""
+        return Scope.ENDPOINT
+
+    @property
+    def connects_to(self) -> str:
+        """The endpoint."""
+        return str(self.endpoint)
+
+    @property
+    def occupies(self) -> None:
+        """Nothing."""
+
+    @property
+    def private(self) -> tuple[Secret | Address, ...]:
+        """Nothing of it is private."""
+        return ()
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The things it is about, by kind."""
+        return {"endpoint": self.id}
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What the steps of a cause may name."""
+        host, port = self.endpoint.host, str(self.endpoint.port)
+        return {"endpoint": str(self.endpoint), "smtp_host": host, "smtp_port": port}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """Where canaries are looked for, by IMAP: with a token of `credential`, or with the `password` of a foreign inbox.
+
+    Exactly one of the two is there.
+    """
+
+    id: str
+    address: Address
+    endpoint: Endpoint
+    credential: Credential | None = None
+    password: Secret | None = None
+
+    @property
+    def chain(self) -> Mapping[Scope, str]:
+        """The instance of every scope that this inbox stands under."""
+        above = self.credential.chain if self.credential else {}
+        return {**above, Scope.INBOX: self.id}
+
+    @property
+    def own_scope(self) -> Scope:
+        """What `target` means in a row of the table of causes."""
+        return Scope.INBOX
+
+    @property
+    def connects_to(self) -> str:
+        """Its IMAP server."""
+        return str(self.endpoint)
+
+    @property
+    def occupies(self) -> str:
+        """The inbox; no mailbox has an id with a colon."""
+        return f"inbox:{self.id}"
+
+    @property
+    def private(self) -> tuple[Secret | Address, ...]:
+        """What must not show of it."""
+        signs_in = self.credential.private if self.credential else ()
+        return (self.address, *signs_in, *((self.password,) if self.password else ()))
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The things it is about, by kind."""
+        return {**(self.credential.names if self.credential else {}), "inbox": self.id}
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What the steps of a cause may name: every value may be shown; the address is not among them."""
+        here = {"inbox": self.id, "imap_host": self.endpoint.host, "imap_port": str(self.endpoint.port)}
+        return {**(self.credential.words if self.credential else {}), **here}
+
+
+Target = Credential | Mailbox | Route | Inbox
 
 
 def subject_of(target: Target, scope: Scope, evidence: Evidence) -> Subject:
     """The instance of `scope` that a cause reaches, seen from a target.
 
-    An endpoint is the one the evidence comes from: the authority for `oauth`, else the mail server. A scope that the
-    target has no instance of (the mailbox of a credential) falls back on the target itself.
+    An endpoint is the one the evidence comes from: the authority for `oauth`, the IMAP or POP server of the cloud for
+    what they said to a mailbox, else the host that the target connects to. A scope that the target has no instance of
+    (the mailbox of a credential) falls back on the target itself.
     """
     if scope in {Scope.MONITOR, Scope.NETWORK}:
         return Subject(scope, "self")
     if scope is Scope.ENDPOINT:
-        if evidence.protocol is Protocol.OAUTH or isinstance(target, Credential):
-            return Subject(scope, target.cloud.authority_endpoint)
-        return Subject(scope, str(target.endpoint))
+        return Subject(scope, _endpoint_behind(target, evidence.protocol))
     chain = target.chain
     if scope not in chain:
         scope = target.own_scope
     return Subject(scope, chain[scope])
+
+
+def _endpoint_behind(target: Target, protocol: Protocol) -> str:
+    credential = target.credential
+    if protocol is Protocol.OAUTH and credential is not None:
+        return credential.cloud.authority_endpoint
+    if isinstance(target, Mailbox):
+        other = {Protocol.IMAP: target.cloud.imap, Protocol.POP: target.cloud.pop}.get(protocol)
+        return str(other or target.endpoint)
+    return target.connects_to

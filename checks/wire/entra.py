@@ -33,9 +33,10 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from checks.core.clock import Clock
 from checks.core.kit import AccessToken
+from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.model import ClaimsSeen, Evidence, Kind, Phase, Protocol
 from checks.core.secret import Secret
-from checks.core.target import ClientCertificate, ClientSecret, Credential
+from checks.core.target import Credential
 from checks.core.trace import Failure, Trace
 from checks.wire.faults import failure_of
 from checks.wire.tls import Contexts, handshake_observer

@@ -18,7 +18,7 @@ class Words:
         self._addresses = addresses
         self._below: dict[Subject, Watch] = {}
         for watch in plan.watches.values():
-            self._below.setdefault(Subject(Scope.ENDPOINT, watch.endpoint), watch)
+            self._below.setdefault(Subject(Scope.ENDPOINT, watch.target.connects_to), watch)
             for scope, key in watch.target.chain.items():
                 self._below.setdefault(Subject(scope, key), watch)
 

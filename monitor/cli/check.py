@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from checks.core.clock import SystemClock
 from checks.core.model import Outcome, Result
 from checks.core.run import run_check
-from checks.core.target import Credential
+from checks.core.target import Credential, Inbox, Mailbox, Route
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 from monitor.cli import loop
@@ -33,7 +33,7 @@ def check_once(
     configuration: Configuration, mailboxes: tuple[str, ...], only: tuple[str, ...], *, canary: bool, as_json: bool
 ) -> int:
     """Run, print, and give the exit status."""
-    known = {configured.mailbox.id for configured in configuration.mailboxes}
+    known = configuration.mailboxes.keys()
     if strangers := sorted(set(mailboxes) - known):
         raise click.UsageError(f"no such mailbox: {', '.join(strangers)}. Known are: {listed(sorted(known))}")
     if strangers := sorted(set(only) - set(CHECKS)):
@@ -53,14 +53,11 @@ def check_once(
 def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary: bool) -> Iterable[Watch]:
     """Credentials first, then mailboxes; canaries only when asked for: a check must not send mail by surprise."""
     plan = plan_of(configuration).watches
-    chosen = [
-        configured.mailbox
-        for configured in configuration.mailboxes
-        if not mailboxes or configured.mailbox.id in mailboxes
-    ]
-    behind = {mailbox.credential.id for mailbox in chosen}
+    chosen = [box for name, box in configuration.mailboxes.items() if not mailboxes or name in mailboxes]
+    behind = {mailbox.credential.id for mailbox in chosen} | {str(mailbox.endpoint) for mailbox in chosen}
     for watch in plan.values():
-        if isinstance(watch.target, Credential) and (not mailboxes or watch.target.id in behind):
+        target = watch.target
+        if isinstance(target, Credential | Route) and (not mailboxes or {target.id, target.connects_to} & behind):
             yield watch
     for mailbox in chosen:
         for name, check in CHECKS.items():
@@ -90,11 +87,11 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
         if show_progress:
             click.echo(f"\r{text}\x1b[K", nl=False, err=True)
 
-    async with open_kit(clock=SystemClock(), ehlo_name=configuration.ehlo_name) as kit:
+    async with open_kit(clock=SystemClock(), ehlo_name=configuration.network.ehlo_name) as kit:
 
         async def one(watch: Watch) -> Result:
             nonlocal ended
-            async with one_at_a_time.setdefault(watch.mailbox or watch.id, asyncio.Lock()), slots:
+            async with one_at_a_time.setdefault(watch.target.occupies or watch.id, asyncio.Lock()), slots:
                 result = await run_check(
                     CHECKS[watch.check], watch.target, watch.settings, kit, watch=watch.id, seconds=watch.timeout
                 )
@@ -114,7 +111,7 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
 
 def _show(watch: Watch, result: Result, configuration: Configuration) -> None:
     words = dict(watch.target.words)
-    if not isinstance(watch.target, Credential) and "cli" in configuration.show_addresses:
+    if isinstance(watch.target, Mailbox | Inbox) and "cli" in configuration.show_addresses:
         words["address"] = watch.target.address.reveal()
     name = words.get("address") or watch.id.partition("/")[2]
     _print("\n".join([*lines(name, result, words), ""]))

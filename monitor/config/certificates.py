@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
+from checks.core.material import ClientCertificate
 from checks.core.secret import Secret
-from checks.core.target import ClientCertificate
 
 _PFX = {".pfx", ".p12"}
 _KEY = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.+?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL)

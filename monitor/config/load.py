@@ -13,6 +13,7 @@ from checks.core.check import Check
 from checks.core.secret import Redactor
 from monitor.config.build import Builder
 from monitor.config.configuration import Configuration
+from monitor.config.context import Context
 from monitor.config.mistakes import Mistakes
 from monitor.config.model import File
 from monitor.config.places import TWICE, mend_nodes, place_of
@@ -63,9 +64,10 @@ def load(
     if not isinstance(content, dict):
         raise ConfigurationError([_problem(path, root, (), "expected keys such as tenants, apps and mailboxes")])
     names = {section: tuple(named) for section, named in content.items() if isinstance(named, dict)}
-    builder = Builder(_file(content, mistakes), names, path.parent.resolve(), checks, resolve_secrets=secrets)
+    context = Context(base=path.parent.resolve(), names=names, resolve_secrets=secrets)
+    builder = Builder(_file(content, mistakes), checks, context)
     configuration = builder.build()
-    for where, message in builder.problems:
+    for where, message in context.problems:
         mistakes.add(where, message)
     for name, message in (channels(builder.channels) if channels else {}).items():
         mistakes.add(("alerts", "channels", name, "url"), message)

@@ -21,6 +21,7 @@ EXPECTED = {
     "graph": "expected https://HOST without a path",
     "host": "expected the name or IP address of a host, without a scheme and without a port",
     "listen": 'expected "HOST:PORT", such as "127.0.0.1:9925" or "[::1]:9925"',
+    "reach": 'expected "HOST:PORT", such as "1.1.1.1:53"',
     "send_as": _ADDRESS,
     "store": "expected sqlite:PATH (beside this file) or sqlite:///ABSOLUTE/PATH",
     "tenant_id": "expected the tenant's GUID or one of its domains, in quotes if it has digits only",

@@ -22,6 +22,7 @@ from typing import Any, assert_never, get_args
 from checks.core.model import Evidence, Fact, Finding, Result, Subject
 from monitor.model import (
     Beat,
+    CanarySettled,
     Change,
     Delivery,
     Event,
@@ -36,6 +37,7 @@ from monitor.model import (
     Stored,
     WatchState,
 )
+from monitor.plan import DELIVERY, watch_id
 from monitor.sinks.linewriter import LineWriter, Output
 
 MAX_WATCHES = 20  # names of watches that one line of an incident holds; their number is always told
@@ -92,6 +94,8 @@ class EventLog:
                 self._write([self._about(event.at, "run.skipped", event.watch, {"reason": event.reason})])
             case IncidentChanged():
                 self._write([_incident_changed(event)])
+            case CanarySettled():
+                self._write([self._settled(event)])
             case NoticeDelivered():
                 self._write([_notice(event)])
             case Reloaded():
@@ -104,6 +108,22 @@ class EventLog:
                 pass
             case _:
                 assert_never(event)
+
+    def _settled(self, event: CanarySettled) -> _Line:
+        canary = event.canary
+        return self._about(
+            event.at,
+            "canary.settled",
+            watch_id(DELIVERY, canary.mailbox),
+            {
+                "canary": canary.id,
+                "inbox": canary.inbox,
+                "fate": canary.fate,
+                "folder": canary.folder,
+                "sent_at": _moment(canary.sent_at),
+                "delay_seconds": canary.delay,
+            },
+        )
 
     def _ran(self, event: Ran) -> list[_Line]:
         result = event.result

@@ -2,7 +2,8 @@
 
 Prometheus' client library keeps values and formats all of them at each scrape: 0.8 s for 100,000 samples, while the event
 loop stands still. Here a line is formatted when its value changes, which costs a microsecond, and a scrape only joins
-lines. The bytes are the same; the tests compare them with those of the library, which stays the reference.
+lines. The bytes are the same but for labels without a value; the tests compare them with those of
+the library, which stays the reference.
 
 The formats: text 0.0.4 ("Exposition formats" of Prometheus) and OpenMetrics 1.0.0. Their samples are equal; in
 OpenMetrics the head of a counter lacks `_total`, units are told, and `# EOF` ends the document (not written here).
@@ -40,8 +41,11 @@ def escape(value: str) -> bytes:
 
 
 def _head(name: str, labels: Iterable[tuple[str, bytes]]) -> bytes:
-    """What stands before a sample's value. Labels are sorted by name, as the library does it."""
-    pairs = b",".join(label.encode() + b'="' + value + b'"' for label, value in sorted(labels))
+    """What stands before a sample's value. Labels are sorted by name, as the library does it.
+
+    A label without a value is not written: to Prometheus it is the same ("Data model"), and most owners lack some.
+    """
+    pairs = b",".join(label.encode() + b'="' + value + b'"' for label, value in sorted(labels) if value)
     return name.encode() + (b"{" + pairs + b"} " if pairs else b" ")
 
 

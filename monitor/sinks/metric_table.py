@@ -18,7 +18,7 @@ from itertools import product
 from math import prod
 from types import MappingProxyType
 
-from monitor.model import Severity, SkipReason
+from monitor.model import Fate, Severity, SkipReason
 
 PREFIX = "mailcanary_"
 
@@ -41,6 +41,7 @@ class Per(StrEnum):
     APP = "app and check"
     CREDENTIAL = "credential"
     CANARY = "mailbox that sends canaries"
+    DELIVERY = "app whose canaries are looked for"
     WATCH = "watch"
 
 
@@ -53,7 +54,8 @@ OWNER_LABELS: Mapping[Per, tuple[str, ...]] = MappingProxyType(
         Per.APP: ("check", "tenant", "app"),
         Per.CREDENTIAL: ("tenant", "app", "credential"),
         Per.CANARY: ("tenant", "app", "mailbox"),
-        Per.WATCH: ("check", "tenant", "app", "credential", "mailbox"),
+        Per.DELIVERY: ("tenant", "app"),
+        Per.WATCH: ("check", "tenant", "app", "credential", "mailbox", "inbox", "endpoint"),
     }
 )
 
@@ -61,12 +63,15 @@ OWNER_LABELS: Mapping[Per, tuple[str, ...]] = MappingProxyType(
 CLOSED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "severity": tuple(severity.value for severity in Severity),
+        "fate": tuple(fate.value for fate in Fate if fate is not Fate.PENDING),
         "reason": tuple(reason.value for reason in SkipReason),
     }
 )
 
 # From the 5 ms of a step inside one network to the longest time limit that a check has by default (canary, 60 s).
 RUN_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+# From a delivery inside one server to the hour after which a canary is lost by default.
+DELAY_BUCKETS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 # From a commit that only reaches memory to a disk, or a loop, that has all but stopped.
 OWN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -198,6 +203,13 @@ TABLE: tuple[Metric, ...] = (
         appears="after the first answer that carried a date",
     ),
     _counter("canaries_sent_total", Per.CANARY, "Canaries that the mail server accepted from the mailbox."),
+    _counter("canaries_settled_total", Per.CANARY, "Canaries of the mailbox by what became of them.", extra=("fate",)),
+    _histogram(
+        "canary_delay_seconds",
+        Per.DELIVERY,
+        "From the making of a canary to its arrival in an inbox, by the receiving server's clock in whole seconds.",
+        DELAY_BUCKETS,
+    ),
     _histogram("run_duration_seconds", Per.TENANT, "How long runs of one check took in one tenant.", RUN_BUCKETS),
     _histogram(
         "phase_duration_seconds",

@@ -23,6 +23,8 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from checks.core.model import Level, Outcome, Phase, Result, Sent
 from monitor.model import (
     Beat,
+    Canary,
+    CanarySettled,
     Delivery,
     Event,
     IncidentChanged,
@@ -36,7 +38,7 @@ from monitor.model import (
     Stored,
     WatchState,
 )
-from monitor.plan import Plan, Watch
+from monitor.plan import DELIVERY, Plan, Watch, watch_id
 from monitor.sinks.exposition import Distribution, Family, Histogram, Key, Plain, Spread
 from monitor.sinks.metric_table import CLOSED, PREFIX, TABLE, Kind, Metric, Per
 from monitor.version import VERSION
@@ -53,7 +55,7 @@ class _Owners:
     watch: Key
     app: Key
     tenant: Key
-    credential: Key
+    credential: Key | None
     mailbox: Key
     run: Distribution
     phases: dict[Phase, Distribution] = field(default_factory=dict)
@@ -103,12 +105,13 @@ class Metrics:
         """Show the watches of this plan, at the start and after a reload."""
         watches = plan.watches.values()
         self._spread["build_info"].show((), [((VERSION, platform.python_version(), _loop()), 1.0)])
-        self._own(Per.TENANT, [(watch.check, watch.credential.app.tenant.name) for watch in watches])
+        self._own(Per.TENANT, [(watch.check, watch.target.names.get("tenant", "")) for watch in watches])
         self._watches = {watch.id: self._owners(watch) for watch in watches}
         owners = self._watches.values()
         self._own(Per.WATCH, [owner.watch for owner in owners])
         self._own(Per.APP, [owner.app for owner in owners])
-        self._own(Per.CREDENTIAL, [owner.credential for owner in owners])
+        self._own(Per.CREDENTIAL, [owner.credential for owner in owners if owner.credential is not None])
+        self._own(Per.DELIVERY, [owner.mailbox[:2] for owner in owners if owner.watch[0] == DELIVERY])
         self._own(Per.CANARY, [owner.mailbox for owner in owners if owner.watch[0] == _CANARY])
         checks = Counter((watch.check,) for watch in watches)
         self._own(Per.CHECK, checks)
@@ -116,13 +119,15 @@ class Metrics:
             self._plain["watches"].set(check, count)
 
     def _owners(self, watch: Watch) -> _Owners:
-        credential, mailbox = watch.credential, watch.mailbox or ""
-        app, tenant = credential.app.id, credential.app.tenant.name
+        named = watch.target.names
+        tenant, app, mailbox = (named.get(kind, "") for kind in ("tenant", "app", "mailbox"))
+        credential = watch.target.credential
+        place = credential.name if credential else ""
         return _Owners(
-            watch=(watch.check, tenant, app, credential.name, mailbox),
+            watch=(watch.check, tenant, app, place, mailbox, named.get("inbox", ""), named.get("endpoint", "")),
             app=(watch.check, tenant, app),
             tenant=(watch.check, tenant),
-            credential=(tenant, app, credential.name),
+            credential=(tenant, app, place) if credential else None,
             mailbox=(tenant, app, mailbox),
             run=self._histograms["run_duration_seconds"].of((watch.check, tenant)),
         )
@@ -150,6 +155,8 @@ class Metrics:
                 self._plain["runs_skipped_total"].inc((event.reason.value,))
             case IncidentChanged():
                 self._incident_changed(event)
+            case CanarySettled():
+                self._canary_settled(event.canary)
             case NoticeDelivered():
                 self._notice_delivered(event)
             case Reloaded():
@@ -157,9 +164,7 @@ class Metrics:
             case Restored():
                 self._restored(event)
             case Stored():
-                self._commit.observe(event.seconds)
-                if event.error:
-                    self._plain["store_commit_failures_total"].inc(())
+                self._stored(event)
             case Beat():
                 self._beat(event)
             case _:
@@ -180,7 +185,8 @@ class Metrics:
             findings = plain["findings_total"]
             for finding in result.findings:
                 findings.inc((*owners.app, finding.evidence.phase.value, finding.cause))
-        self._show_measures(owners.credential, result.measures)
+        if owners.credential is not None:
+            self._show_measures(owners.credential, result.measures)
         for fact in result.facts:
             if isinstance(fact, Sent):
                 plain["canaries_sent_total"].inc(owners.mailbox)
@@ -198,6 +204,8 @@ class Metrics:
             self._spread["watch_failing"].hide(watch)
 
     def _show_times(self, owners: _Owners, result: Result) -> None:
+        if not result.phases:  # derived: nothing ran
+            return
         self._plain["last_run_duration_seconds"].set(owners.watch, result.seconds)
         owners.run.observe(result.seconds)
         # A phase may have several turns in one run: a name is resolved for the authority and for the mail server.
@@ -219,6 +227,14 @@ class Metrics:
             self._plain["token_expires_in_seconds"].set(credential, life)
         if skew is not None:
             self._plain["clock_skew_seconds"].set(credential, skew)
+
+    def _canary_settled(self, canary: Canary) -> None:
+        owners = self._watches.get(watch_id(DELIVERY, canary.mailbox))
+        if owners is None:
+            return
+        self._plain["canaries_settled_total"].inc((*owners.mailbox, canary.fate.value))
+        if canary.delay is not None:
+            self._histograms["canary_delay_seconds"].of(owners.mailbox[:2]).observe(canary.delay)
 
     def _incident_changed(self, event: IncidentChanged) -> None:
         incident = event.after
@@ -244,6 +260,11 @@ class Metrics:
         self._plain["notice_failures_total"].inc(channel)
         if event.delivery is Delivery.GIVEN_UP:
             self._plain["notices_given_up_total"].inc(channel)
+
+    def _stored(self, event: Stored) -> None:
+        self._commit.observe(event.seconds)
+        if event.error:
+            self._plain["store_commit_failures_total"].inc(())
 
     def _reloaded(self, event: Reloaded) -> None:
         self._plain["config_last_reload_successful"].set((), 0.0 if event.errors else 1.0)

@@ -20,6 +20,7 @@ from checks.core.causes import Cause, table
 from checks.core.model import Evidence, Finding
 from monitor.model import (
     Beat,
+    CanarySettled,
     Change,
     Delivery,
     Event,
@@ -117,7 +118,7 @@ class Screen:
             case Beat():
                 self._beat = event
                 self._draw()
-            case Skipped():
+            case Skipped() | CanarySettled():
                 pass
             case _:
                 assert_never(event)

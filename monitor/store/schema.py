@@ -10,7 +10,7 @@ from sqlalchemy import Column, Double, Index, Integer, MetaData, Table, Text
 
 # Every revision in migrations/versions, oldest first. Kept here, so that a database at the newest one is known without
 # importing Alembic (about 60 ms and 10 MB).
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 HEAD = REVISIONS[-1]
 
 metadata = MetaData()
@@ -73,6 +73,18 @@ Index(
     sqlite_where=_UNSETTLED,
     postgresql_where=_UNSETTLED,
 )
+
+canary = Table(
+    "canary",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("inbox", Text, primary_key=True),
+    Column("sent_at", Double, nullable=False),
+    Column("fate", Text, nullable=False),
+    Column("record", Text, nullable=False),
+)
+_ON_ITS_WAY = canary.c.fate.in_(["pending", "late"])
+Index("canary_open", canary.c.sent_at, sqlite_where=_ON_ITS_WAY, postgresql_where=_ON_ITS_WAY)
 
 last_run = Table(
     "last_run",

@@ -21,8 +21,8 @@ from monitor.model import IncidentState, Notice
 from monitor.store import queue
 from monitor.store.database import connect, place_of
 from monitor.store.errors import explained
-from monitor.store.records import INCIDENT, RESULT, STATE, Batch, LastRun, Loaded
-from monitor.store.schema import incident, last_run, notice, watch_state
+from monitor.store.records import CANARY, INCIDENT, RESULT, STATE, Batch, LastRun, Loaded
+from monitor.store.schema import canary, incident, last_run, notice, watch_state
 from monitor.store.writing import write
 
 T = TypeVar("T")
@@ -127,9 +127,11 @@ def _load(connection: Connection) -> Loaded:
     states = connection.execute(select(watch_state.c.watch, watch_state.c.state))
     opened = select(incident.c.record).where(incident.c.state == IncidentState.OPEN.value)
     records = connection.execute(opened.order_by(incident.c.opened_at, incident.c.id)).scalars()
+    under_way = select(canary.c.record).where(canary.c.fate.in_(["pending", "late"])).order_by(canary.c.sent_at)
     return Loaded(
         states={watch: STATE.validate_json(state) for watch, state in states},
         incidents=tuple(INCIDENT.validate_json(record) for record in records),
+        canaries=tuple(CANARY.validate_json(record) for record in connection.execute(under_way).scalars()),
     )
 
 
@@ -155,3 +157,4 @@ def _forget(connection: Connection, rows: list[dict[str, str]]) -> None:
 def _prune(connection: Connection, moment: float) -> None:
     connection.execute(delete(notice).where(notice.c.created_at < moment))
     connection.execute(delete(incident).where(incident.c.closed_at < moment))
+    connection.execute(delete(canary).where(canary.c.sent_at < moment))

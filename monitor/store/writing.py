@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Table, func
 from sqlalchemy.dialects.sqlite import Insert, insert
 
 from checks.core.model import Outcome, Result
-from monitor.model import Incident, IncidentState, Notice, WatchState
-from monitor.store.records import INCIDENT, NOTICE, RESULT, STATE, Batch
-from monitor.store.schema import incident, last_run, notice, watch_state
+from monitor.model import Canary, Incident, IncidentState, Notice, WatchState
+from monitor.store.records import CANARY, INCIDENT, NOTICE, RESULT, STATE, Batch
+from monitor.store.schema import canary, incident, last_run, notice, watch_state
 
 
 def write(connection: Connection, batch: Batch, now: datetime) -> None:
@@ -20,6 +20,7 @@ def write(connection: Connection, batch: Batch, now: datetime) -> None:
     _execute(connection, _PUT_STATE, _state_rows(batch.states))
     _execute(connection, _PUT_INCIDENT, _incident_rows(batch.incidents))
     _execute(connection, _PUT_NOTICE, [_notice_row(item, now) for item in batch.notices])
+    _execute(connection, _PUT_CANARY, [_canary_row(item) for item in batch.canaries])
     _execute(connection, _PUT_RUN, [_run_row(result) for result in batch.results])
 
 
@@ -28,11 +29,11 @@ def _execute(connection: Connection, statement: Insert, rows: Sequence[dict[str,
         connection.execute(statement, rows)
 
 
-def _upsert(table: Table, key: str) -> Insert:
+def _upsert(table: Table, *keys: str) -> Insert:
     put = insert(table)
     return put.on_conflict_do_update(
-        index_elements=[key],
-        set_={column.name: put.excluded[column.name] for column in table.columns if column.name != key},
+        index_elements=keys,
+        set_={column.name: put.excluded[column.name] for column in table.columns if column.name not in keys},
     )
 
 
@@ -54,6 +55,7 @@ def _upsert_run() -> Insert:
 _PUT_STATE = _upsert(watch_state, "watch")
 _PUT_INCIDENT = _upsert(incident, "id")
 _PUT_NOTICE = insert(notice).on_conflict_do_nothing(index_elements=["id"])
+_PUT_CANARY = _upsert(canary, "id", "inbox")
 _PUT_RUN = _upsert_run()
 
 
@@ -93,6 +95,16 @@ def _notice_row(item: Notice, now: datetime) -> dict[str, Any]:
         "next_attempt_at": item.due_at.timestamp(),
         "error": "",
         "record": NOTICE.dump_json(item).decode(),
+    }
+
+
+def _canary_row(item: Canary) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "inbox": item.inbox,
+        "sent_at": item.sent_at.timestamp(),
+        "fate": item.fate.value,
+        "record": CANARY.dump_json(item).decode(),
     }
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from checks.core.material import ClientSecret
 from checks.core.secret import Address, Secret
-from checks.core.target import App, ClientSecret, Cloud, Credential, Endpoint, Mailbox, Tenant
+from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Tenant
 from monitor.sim import Microsoft365, contoso
 from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, DOMAIN, TENANT_ID
 from tests.bench.process import started

@@ -6,16 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, ClientCertificate, ClientSecret, Cloud, Credential, Endpoint, Mailbox, Tenant
+from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Tenant
 from checks.registry import CHECKS
 from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, HR_ID, TENANT_ID
 
 if TYPE_CHECKING:
     from checks.core.kit import Kit
+    from checks.core.material import Material
     from checks.core.model import Result
-    from checks.core.target import Material, Target
+    from checks.core.target import Target
     from monitor.sim import Microsoft365
 
 SCOPE = "https://outlook.office365.com/.default"

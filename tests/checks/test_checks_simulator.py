@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from checks.core.material import ClientSecret
 from checks.core.model import Kind, Outcome, Phase, Sent
 from checks.core.secret import Redactor, Secret
-from checks.core.target import ClientSecret
 from checks.core.trace import Trace
 from checks.registry import CHECKS
 from checks.wire.kit import TOKEN_THREADS

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core.clock import SystemClock
+from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.model import Kind, Outcome, Phase
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, ClientCertificate, ClientSecret, Cloud, Credential, Endpoint, Mailbox, Tenant
+from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Tenant
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 

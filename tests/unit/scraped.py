@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prometheus_client import Metric as LibraryMetric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -12,8 +12,11 @@ from checks.core.model import Finding, Outcome, Phase, PhaseTime, Result, Sent
 from checks.core.target import Credential
 from monitor.model import (
     Beat,
+    Canary,
+    CanarySettled,
     Delivery,
     Event,
+    Fate,
     IncidentChanged,
     NoticeDelivered,
     Ran,
@@ -31,18 +34,17 @@ from monitor.sinks.metrics import Metrics
 from tests.unit.world import CREDENTIAL, DISABLED, INCIDENT, NOTICE, T0, judged, mailbox, watch
 
 TEN_PHASES = tuple(Phase)[:10]
+ARRIVED = Canary(
+    id="c1", mailbox="billing", inbox="inbox", sent_at=T0, fate=Fate.DELIVERED, arrived_at=T0 + timedelta(seconds=7)
+)
 BEAT = Beat(at=T0, busy=3, queued=2, waiting=1, lag=0.004, defects=5, lost=7)
 
 
-def plan(*mailboxes: str, credential: Credential = CREDENTIAL) -> Plan:
-    """A token watch, and on each mailbox `smtp_auth` and `canary`."""
+def plan(*mailboxes: str, credential: Credential = CREDENTIAL, deliveries: bool = False) -> Plan:
+    """A token watch, on each mailbox `smtp_auth` and `canary`, and what becomes of its canaries where that is wanted."""
     targets = [mailbox(name, credential) for name in mailboxes]
-    return Plan.of(
-        [
-            watch("token", credential),
-            *(watch(check, target) for target in targets for check in ("smtp_auth", "canary")),
-        ]
-    )
+    checks = ("smtp_auth", "canary", *(("delivery",) if deliveries else ()))
+    return Plan.of([watch("token", credential), *(watch(check, target) for target in targets for check in checks)])
 
 
 def following(*mailboxes: str) -> Metrics:
@@ -66,7 +68,7 @@ def ran(
         seconds=2.0,
         phases=tuple(PhaseTime(phase, 0.5, finished=True) for phase in phases),
         measures={"expires_in_seconds": 3599.0, "clock_skew_seconds": -1.5} if check == "token" else {},
-        facts=(Sent(canary_id="c1", mailbox=target, recipients=1, reply="250 OK"),) if check == "canary" else (),
+        facts=(Sent(canary_id="c1", mailbox=target, recipients=1, reply="250 OK", at=T0),) if check == "canary" else (),
         findings=findings,
     )
     good = result.outcome in {Outcome.PASS, Outcome.INFO}
@@ -93,6 +95,8 @@ def scenario() -> list[Event]:
         ran("smtp_auth/billing"),
         ran("smtp_auth/billing", DISABLED, status=Status.FIRING),
         Skipped(at=T0, watch="canary/billing", reason=SkipReason.STILL_RUNNING),
+        ran("delivery/billing", phases=()),
+        CanarySettled(at=T0, canary=ARRIVED),
         IncidentChanged(at=T0, before=None, after=INCIDENT),
         NoticeDelivered(at=T0, notice=NOTICE, delivery=Delivery.DELIVERED),
         NoticeDelivered(at=T0, notice=NOTICE, delivery=Delivery.FAILED, error="refused"),
@@ -103,9 +107,11 @@ def scenario() -> list[Event]:
     ]
 
 
-def shown_after(events: Iterable[Event], *mailboxes: str) -> Metrics:
+def shown_after(events: Iterable[Event], *mailboxes: str, deliveries: bool = False) -> Metrics:
     """Metrics that were shown these events."""
     metrics = following(*(mailboxes or ("billing",)))
+    if deliveries:
+        metrics.follow(plan(*(mailboxes or ("billing",)), deliveries=True))
     for event in events:
         metrics.accept(event)
     return metrics

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from checks.core.material import ClientSecret
 from checks.core.model import Evidence, Finding, Kind, Level, Phase, Protocol, Scope, Subject
 from checks.core.secret import Address, Secret
 from checks.core.settings import Settings
-from checks.core.target import App, ClientSecret, Cloud, Credential, Endpoint, Mailbox, Owner, Tenant
+from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Owner, Tenant
 from monitor.alerts.words import Words
 from monitor.model import Incident, Severity
 from monitor.plan import Plan, Watch

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from checks.core.material import ClientSecret
 from checks.core.secret import Secret
-from checks.core.target import ClientSecret
 from checks.registry import CHECKS
 from monitor.config import Configuration, ConfigurationError, load, model
 from monitor.plan import plan_of
@@ -79,8 +79,8 @@ def test_a_good_file_becomes_watches(read: Callable[[str], Configuration]) -> No
     watches = plan_of(configuration).watches
     assert {"token/billing-mailer/current", "smtp_auth/billing", "canary/billing"} == set(watches)
     assert (300.0, 20.0) == (watches["smtp_auth/billing"].interval, watches["smtp_auth/billing"].timeout)
-    assert "canary@contoso.example" == watches["canary/billing"].settings.to[0].reveal()
-    assert "smtp.office365.com:587" == watches["canary/billing"].endpoint
+    assert "canary@contoso.example" == watches["canary/billing"].settings.to[0].address.reveal()
+    assert "smtp.office365.com:587" == watches["canary/billing"].target.connects_to
     assert ClientSecret(Secret("s3cret~value")) == configuration.credentials["billing-mailer/current"].material
     assert 3 == configuration.policy.fail_after
 

@@ -15,7 +15,22 @@ from hypothesis import strategies as st
 
 from checks.core.causes import table
 from checks.core.clock import SystemClock
-from checks.core.model import ClaimsSeen, EndpointSeen, Fact, Finding, Kind, Phase, PhaseTime, Protocol, Result, Sent
+from checks.core.model import (
+    CertificateSeen,
+    ClaimsSeen,
+    EndpointSeen,
+    Fact,
+    Finding,
+    Folder,
+    InboxRead,
+    Kind,
+    Phase,
+    PhaseTime,
+    Protocol,
+    Result,
+    Sent,
+    Sighting,
+)
 from checks.core.secret import Address, Redactor, Secret
 from checks.core.trace import Failure, Trace
 from monitor.model import (
@@ -272,7 +287,7 @@ def test_no_address_reaches_the_log() -> None:
     cause = table().classify(evidence)
     finding = Finding(cause=cause.id, level=cause.level, subject=DISABLED.subject, evidence=evidence)
     result = replace(FAILED, findings=(finding,), transcript=trace.transcript(), phases=tuple(trace.phases))
-    sent = Sent(canary_id="c", mailbox="billing", recipients=1, reply=trace.redact(SAID))
+    sent = Sent(canary_id="c", mailbox="billing", recipients=1, reply=trace.redact(SAID), at=T0)
     incident = replace(INCIDENT, finding=finding)
     events = (
         judged(replace(result, facts=(sent,)), OK, replace(SUSPECT, finding=finding)),
@@ -312,13 +327,19 @@ def test_every_text_and_number_is_one_line_of_json(text: str, measures: dict[str
 def test_every_type_of_fact_is_logged() -> None:
     """A fact is logged under its name with all its fields, whatever type is added to the list."""
     facts: dict[type[Fact], Fact] = {
-        Sent: Sent(canary_id="c", mailbox="billing", recipients=2, reply="250 ok"),
+        Sent: Sent(canary_id="c", mailbox="billing", recipients=2, reply="250 ok", at=T0),
+        Sighting: Sighting(canary_id="c", inbox="i", folder=Folder.JUNK, arrived_at=T0),
+        InboxRead: InboxRead(inbox="i", removed=1),
+        CertificateSeen: CertificateSeen(
+            endpoint="e:587", position=0, subject="e", issuer="ca", not_before=T0, not_after=T0, fingerprint="ab"
+        ),
         EndpointSeen: EndpointSeen(endpoint="e:587", ip="::1", tls_version="", cipher="", auth_mechanisms=("XOAUTH2",)),
         ClaimsSeen: ClaimsSeen(readable=False, lifetime=0.0),
     }
     assert set(get_args(Fact)) == set(facts)
     (line,) = logged(judged(replace(PASSED, facts=tuple(facts.values())), OK, OK))
-    assert ["sent", "endpoint_seen", "claims_seen"] == [fact.pop("fact") for fact in line["facts"]]
+    names = ["sent", "sighting", "inbox_read", "certificate_seen", "endpoint_seen", "claims_seen"]
+    assert names == [fact.pop("fact") for fact in line["facts"]]
     expected = [[field.name for field in fields(kind)] for kind in facts]
     assert expected == [list(fact) for fact in line["facts"]]
 

@@ -27,7 +27,7 @@ HISTOGRAM = Metric(
     name="bird_flight_seconds", kind=Kind.HISTOGRAM, per=Per.TENANT, help="Flights.", unit="seconds", buckets=(0.1, 1, 60)
 )  # fmt: skip
 
-label = st.text(st.characters(codec="utf-8"), max_size=8) | st.sampled_from(
+label = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8) | st.sampled_from(
     ['a"b', "a\\b", "a\nb", "%b", "a b", "} 1 "]
 )
 value = st.floats() | st.integers(-(10**20), 10**20) | st.sampled_from([0.0, -0.0, 999999.0, 1e6, 1e21, 123456789.5])
@@ -91,7 +91,7 @@ def test_counters_are_rendered_as_the_library_does(counts: list[tuple[tuple[str,
 
 
 @given(
-    st.lists(st.tuples(label, label, label, label, label), max_size=3, unique=True),
+    st.lists(st.tuples(label, label, label, label, label, label, label), max_size=3, unique=True),
     st.dictionaries(st.tuples(label, label), value, min_size=1, max_size=4),
 )
 def test_spread_lines_are_rendered_as_the_library_does(
@@ -166,10 +166,17 @@ def test_an_owner_starts_with_all_its_closed_labels_at_zero() -> None:
     ] == text.splitlines()[2:]
 
 
+def test_a_label_without_a_value_is_not_written() -> None:
+    """To Prometheus such a label is the same as none, and most watches lack some."""
+    family = Plain(COUNTER)
+    family.inc(("", "b", "", "cause"))
+    assert b'bird_songs_total{cause="cause",tenant="b"} 1.0' == rendered(family)[0].splitlines()[-1]
+
+
 def test_only_owners_that_are_kept_show_anything() -> None:
     """Every kind of family forgets an owner wholly: one that comes back starts anew."""
     plain, spread, histogram = Plain(COUNTER), Spread(SPREAD), Histogram(HISTOGRAM)
-    gone = ("a", "b", "c", "d", "e")
+    gone = ("a", "b", "c", "d", "e", "f", "g")
     plain.inc((*gone[:3], "cause"), 7)
     spread.show(gone, [(("phase", "cause"), 1.0)])
     histogram.of(gone[:2]).observe(1.0)

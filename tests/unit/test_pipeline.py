@@ -22,7 +22,7 @@ from checks.core.model import (
     Scope,
     Subject,
 )
-from monitor.model import Event, IncidentChanged, IncidentState, Policy, Ran, Reason, Severity, Status, Stored
+from monitor.model import Event, IncidentChanged, IncidentState, Lateness, Policy, Ran, Reason, Severity, Status, Stored
 from monitor.pipeline import MAX_BATCH, MAX_QUEUED, Pipeline, incident_id
 from monitor.plan import Plan, Watch
 from monitor.store import Batch, Store, StoreError
@@ -108,7 +108,7 @@ async def bench(url: str = "sqlite://", watches: int = 3, policy: Policy | None 
             store=store, publish=events.extend, notify=lambda: notified.append(clock.now()), clock=clock
         )
         await pipeline.restore()
-        await pipeline.follow(Plan.of(map(box, range(watches))), policy or Policy(), ["chat"])
+        await pipeline.follow(Plan.of(map(box, range(watches))), policy or Policy(), ["chat"], Lateness())
         yield Bench(pipeline, store, clock, events, notified)
 
 
@@ -198,10 +198,10 @@ async def test_a_removed_watch_leaves_its_incident() -> None:
     """A watch that the new plan lacks is forgotten, and an incident that explains nothing else is closed."""
     async with bench(watches=2) as desk:
         await fail(desk, [0, 1])
-        await desk.pipeline.follow(Plan.of([box(0)]), Policy(), ["chat"])
+        await desk.pipeline.follow(Plan.of([box(0)]), Policy(), ["chat"], Lateness())
         assert [frozenset({"smtp_auth/box0"})] == [one.watches for one in desk.pipeline.open_incidents]
         assert desk.pipeline.state("smtp_auth/box1") is None
-        await desk.pipeline.follow(Plan(), Policy(), ["chat"])
+        await desk.pipeline.follow(Plan(), Policy(), ["chat"], Lateness())
         assert ({}, ()) == ((await desk.store.load()).states, (await desk.store.load()).incidents)
 
 
@@ -273,7 +273,7 @@ async def test_a_reload_during_a_refused_commit_loses_nothing(monkeypatch: pytes
 
         monkeypatch.setattr(Store, "commit", at_the_gates)
         turning = asyncio.create_task(desk.pipeline.turn([result(0, EXPIRED)]))
-        changing = asyncio.create_task(desk.pipeline.follow(Plan.of([box(0), box(1)]), Policy(), ["chat"]))
+        changing = asyncio.create_task(desk.pipeline.follow(Plan.of([box(0), box(1)]), Policy(), ["chat"], Lateness()))
         await asyncio.wait([turning, changing], timeout=0)
         refuse.set()
         await turning

@@ -1,0 +1,1 @@
+"""What became of the canaries that were sent. Pure."""
