@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from checks import canary, smtp_auth, token
+from checks import canary, endpoint, imap_auth, inbox, pop_auth, smtp_auth, token
 from checks.core.check import Check
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
-    {check.name: check for check in (token.CHECK, smtp_auth.CHECK, canary.CHECK)}
+    {
+        check.name: check
+        for check in (
+            token.CHECK,
+            endpoint.CHECK,
+            smtp_auth.CHECK,
+            imap_auth.CHECK,
+            pop_auth.CHECK,
+            canary.CHECK,
+            inbox.CHECK,
+        )
+    }
 )

@@ -8,7 +8,8 @@ from checks.core.model import Phase, Protocol
 from checks.core.settings import Settings
 from checks.core.target import Credential
 from checks.core.trace import Trace
-from checks.wire.entra import MAX_SKEW, peek
+from checks.wire.claims import peek
+from checks.wire.materials import MAX_SKEW
 
 
 class TokenSettings(Settings):

@@ -8,7 +8,7 @@
 # changes nothing; the tests then skip what is missing, or fail with CI=true.
 set -eu
 
-PACKAGES="postfix dovecot-core dovecot-imapd dovecot-submissiond dovecot-lmtpd
+PACKAGES="postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-lmtpd
 prometheus prometheus-blackbox-exporter"
 POLICY=/usr/sbin/policy-rc.d # invoke-rc.d(8) asks it before it starts a service; 101 means: do not
 

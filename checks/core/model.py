@@ -168,7 +168,8 @@ class Phase(StrEnum):
 class Evidence:
     """Structured facts of one failure, as the other side gave them. `text` is redacted and bounded.
 
-    `code` is text, whatever the protocol: an SMTP reply code (`535`), an HTTP status (`401`), OpenSSL's verify code or
+    `code` is text, whatever the protocol: an SMTP reply code (`535`), a status of IMAP or POP (`NO`, `BAD`, `BYE`, `-ERR`;
+    their response code, such as `UNAVAILABLE`, is the enhanced one), an HTTP status (`401`), OpenSSL's verify code or
     reason for TLS (`10`, `WRONG_VERSION_NUMBER`), the name of the measurement for `observed`. The enhanced code stays
     text too: 5.7.139 is not 709. `aadsts` is the first number of the authority's `error_codes`.
     """
@@ -287,7 +288,8 @@ class ClaimsSeen:
     """A fact: what an access token says of itself, for diagnosis only.
 
     Microsoft asks clients not to depend on the content of access tokens ("Access token claims reference"), so nothing
-    is decided on them alone; an opaque token gives `readable=False`. `lifetime` is in seconds.
+    is decided on them alone; an opaque token gives `readable=False`. `lifetime` is in seconds. App-only tokens have roles,
+    delegated ones have scopes.
     """
 
     readable: bool
@@ -297,6 +299,7 @@ class ClaimsSeen:
     client_id: str = ""
     credential_kind: str = ""
     roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
 
 
 Fact = Sent | Sighting | InboxRead | EndpointSeen | CertificateSeen | ClaimsSeen

@@ -42,12 +42,13 @@ async def run_check(
         phases=tuple(trace.phases),
         measures=trace.measures,
         facts=tuple(trace.facts),
-        findings=tuple(_finding(evidence, target) for evidence in trace.evidence),
+        findings=tuple(finding_of(evidence, target) for evidence in trace.evidence),
         transcript=trace.transcript() if trace.evidence else (),
     )
 
 
-def _finding(evidence: Evidence, target: Target) -> Finding:
+def finding_of(evidence: Evidence, target: Target) -> Finding:
+    """What evidence means for a target: its cause, and what that reaches."""
     cause = table().classify(evidence)
     return Finding(
         cause=cause.id,

@@ -221,12 +221,16 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One way to an endpoint, by one address family or to one pinned address: the target of `endpoint`."""
+    """One way to an endpoint, by one address family or to one pinned address: the target of `endpoint`.
+
+    `xoauth2`: somebody signs in there with a token, so that it has to be offered.
+    """
 
     protocol: Protocol
     endpoint: Endpoint
     family: Family = Family.ANY
     ip: str = ""
+    xoauth2: bool = True
 
     @property
     def id(self) -> str:
@@ -325,7 +329,57 @@ class Inbox:
         return {**(self.credential.words if self.credential else {}), **here}
 
 
-Target = Credential | Mailbox | Route | Inbox
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNetwork:
+    """The network that we stand in, judged by what of `reach` (HOST:PORT each) can be reached."""
+
+    reach: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """There is only one."""
+        return "self"
+
+    @property
+    def credential(self) -> None:
+        """None: nobody signs in."""
+
+    @property
+    def chain(self) -> Mapping[Scope, str]:
+        """Itself."""
+        return {Scope.NETWORK: self.id}
+
+    @property
+    def own_scope(self) -> Scope:
+        """What `target` means in a row of the table of causes."""
+        return Scope.NETWORK
+
+    @property
+    def connects_to(self) -> str:
+        """All of it."""
+        return ", ".join(self.reach)
+
+    @property
+    def occupies(self) -> None:
+        """Nothing."""
+
+    @property
+    def private(self) -> tuple[Secret | Address, ...]:
+        """Nothing of it is private."""
+        return ()
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Nothing that the configuration names."""
+        return {}
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """What the steps of a cause may name."""
+        return {"reach": self.connects_to}
+
+
+Target = Credential | Mailbox | Route | Inbox | OwnNetwork
 
 
 def subject_of(target: Target, scope: Scope, evidence: Evidence) -> Subject:

@@ -1,271 +1,83 @@
-"""Tokens from Entra ID by MSAL, without MSAL's memories and under the run's deadline.
+"""Tokens from Entra ID, without MSAL's memories and under the run's deadline.
 
-MSAL answers from two caches and does not say so, and has no time limit of its own. So every round trip uses a new
-application object with empty caches, in a bounded pool thread, and its `http_client` hands each request to the loop's
-aiohttp session: there it is timed, bounded in size, and cancelled with its run, which also frees the thread.
-Evidence is read from what came over the wire, not from MSAL's exceptions, which lose the body of a 5xx.
+Every acquisition is a real round trip in a bounded pool thread (`materials` says what is asked, `bridge` how it gets there).
+What is remembered, a token until it grows old and a refusal for a minute, is remembered here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import json
-import logging
-import uuid
-from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+import re
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
-from threading import Event
-from types import SimpleNamespace
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import aiohttp
-import jwt
-import msal
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509 import load_pem_x509_certificate
 
 from checks.core.clock import Clock
-from checks.core.kit import AccessToken
-from checks.core.material import ClientCertificate, ClientSecret
-from checks.core.model import ClaimsSeen, Evidence, Kind, Phase, Protocol
+from checks.core.kit import AccessToken, Prompt
+from checks.core.material import FederatedToken, ManagedIdentity, RefreshToken
+from checks.core.model import Evidence, Kind, Phase, Protocol
 from checks.core.secret import Secret
 from checks.core.target import Credential
 from checks.core.trace import Failure, Trace
-from checks.wire.faults import failure_of
-from checks.wire.tls import Contexts, handshake_observer
+from checks.wire.bridge import DIRECT, IDENTITY_ENDPOINT, Bridge, Reply, Way, private_of, through
+from checks.wire.device import PENDING, DeviceFlow
+from checks.wire.files import ensure_replaceable
+from checks.wire.materials import Asking, mistake
+from checks.wire.refresh import RefreshTokens, Stored, save
+from checks.wire.tls import Contexts
 
 _OAUTH = Protocol.OAUTH
-# A discovery document has 2 KB and a token answer 4 KB; what is larger than this is not an authority.
-MAX_BODY = 256 * 1024
 # High Volume Email refuses tokens with less life than this ("501 5.5.127 … Token will expire soon"), in seconds.
 MARGIN = 600.0
 # How long a refusal is repeated to others who want the same token: MSAL's own 60 s for HTTP 400. Entra's loop detection
 # counts 15 equal requests in 5 minutes (AADSTS50196), and 500 mailboxes may share one broken credential.
 REFUSED_FOR = 60.0
-# How far clocks may differ before tokens are refused: the usual tolerance for JWT times, in seconds.
-MAX_SKEW = 300.0
-# Entra wants client assertions that live 5 to 10 minutes ("Certificate credentials").
-ASSERTION_LIFE = timedelta(minutes=5)
+# How long one question of a sign-in may take, in seconds: there is no run whose deadline would end it.
+QUESTION_SECONDS = 30.0
 
-# MSAL logs the whole body of an answer that is not JSON, and a traceback with it.
-logging.getLogger("msal").setLevel(logging.CRITICAL)
-
-
-class _NoCache(dict[Any, Any]):
-    """MSAL's HTTP cache, which remembers refusals for a minute: this one keeps nothing."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Reply:
-    """One HTTP answer, in the shape that MSAL expects of its `http_client`."""
-
-    status_code: int
-    text: str
-    headers: Mapping[str, str]
-
-    def raise_for_status(self) -> None:
-        """Raise as `requests` would; the text carries nothing of the body."""
-        if self.status_code >= 400:  # noqa: PLR2004 - RFC 9110, section 15.5: 4xx and 5xx are errors
-            raise ValueError(f"HTTP {self.status_code}")
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """One acquisition: MSAL in a thread on one side, the loop's HTTP session on the other."""
-
-    credential: Credential
-    session: aiohttp.ClientSession
-    context: Any
-    trace: Trace
-    loop: asyncio.AbstractEventLoop
-    received: Callable[[_Reply], None]
-    pending: set[Future[_Reply]] = field(default_factory=set)
-    last: _Reply | None = None
-    failure: Failure | None = None
-    abandoned: Event = field(default_factory=Event)
-
-    def acquire(self) -> Mapping[str, Any]:
-        """In a pool thread: MSAL's answer. Whatever it raises, `last` and `failure` say what happened on the wire."""
-        app = self.credential.app
-        client = msal.ConfidentialClientApplication(
-            app.client_id,
-            client_credential=_msal_credential(self.credential),
-            authority=f"{app.tenant.cloud.authority}/{app.tenant.tenant_id}",
-            instance_discovery=False,
-            http_client=self,
-            http_cache=_NoCache(),
-            token_cache=msal.TokenCache(),
-        )
-        answer: Mapping[str, Any] = client.acquire_token_for_client(scopes=[app.tenant.cloud.scope])
-        return answer
-
-    def get(self, url: str, **request: Any) -> _Reply:
-        """MSAL asks."""
-        return self._send("GET", url, request)
-
-    def post(self, url: str, **request: Any) -> _Reply:
-        """MSAL asks."""
-        return self._send("POST", url, request)
-
-    def close(self) -> None:
-        """MSAL closes what it made; this it did not make."""
-
-    def _send(self, method: str, url: str, request: dict[str, Any]) -> _Reply:
-        if self.abandoned.is_set():
-            raise CancelledError
-        future = asyncio.run_coroutine_threadsafe(self._request(method, url, request), self.loop)
-        self.pending.add(future)
-        if self.abandoned.is_set():  # asked last: what was abandoned before this line, nobody else would cancel
-            future.cancel()
-        return future.result()
-
-    async def _request(self, method: str, url: str, request: dict[str, Any]) -> _Reply:
-        observing = handshake_observer.set(lambda begins: self.trace.turn(Phase.TLS) if begins else None)
-        data = {
-            key: value.decode() if isinstance(value, bytes) else value
-            for key, value in (request.get("data") or {}).items()
-        }
-        try:
-            async with self.session.request(
-                method,
-                url,
-                params=request.get("params"),
-                data=data or None,
-                headers=request.get("headers"),
-                allow_redirects=False,
-                ssl=self.context,
-                trace_request_ctx=self.trace,
-            ) as answer:
-                body = bytearray()
-                async for part in answer.content.iter_any():
-                    body += part
-                    if len(body) > MAX_BODY:
-                        text = f"more than {MAX_BODY} bytes: {bytes(body[:80])!r}"
-                        raise self.trace.failure(Kind.NONSENSE, text, code=str(answer.status))
-                reply = _Reply(answer.status, body.decode("utf-8", "replace"), dict(answer.headers))
-        except Failure as failure:
-            self.failure = failure
-            raise
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            self.failure = _http_failure(error, self.trace)
-            raise self.failure from error
-        finally:
-            handshake_observer.reset(observing)
-        self.last = reply
-        self.received(reply)
-        return reply
-
-    def abandon(self) -> None:
-        """Cancel what is on the wire, so that the thread ends too."""
-        self.abandoned.set()
-        for future in tuple(self.pending):
-            future.cancel()
-
-
-def _http_failure(error: Exception, trace: Trace) -> Failure:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return trace.failure(Kind.RESOLVE, f"{error.host}: {error.os_error}")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return failure_of(error.certificate_error, trace)
-    if isinstance(error, aiohttp.ClientOSError):
-        return failure_of(getattr(error, "os_error", error), trace)
-    if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
-        return trace.failure(Kind.CLOSED, str(error))
-    if isinstance(error, aiohttp.ClientError | ValueError):
-        return trace.failure(Kind.NONSENSE, str(error))
-    return failure_of(error, trace)
-
-
-def tracing() -> aiohttp.TraceConfig:
-    """Tells the trace of a request when names are resolved, connections made and requests sent."""
-    config = aiohttp.TraceConfig()
-
-    def turns(phase: Phase) -> Callable[[aiohttp.ClientSession, SimpleNamespace, Any], Any]:
-        async def turn(_: aiohttp.ClientSession, context: SimpleNamespace, __: Any) -> None:
-            if isinstance(context.trace_request_ctx, Trace):
-                context.trace_request_ctx.turn(phase)
-
-        return turn
-
-    config.on_dns_resolvehost_start.append(turns(Phase.RESOLVE))
-    config.on_dns_resolvehost_end.append(turns(Phase.CONNECT))
-    config.on_connection_create_end.append(turns(Phase.TOKEN))
-    config.on_connection_reuseconn.append(turns(Phase.TOKEN))
-    return config
+_AADSTS = re.compile(r"AADSTS(\d{4,8})\b").match
+T = TypeVar("T")
 
 
 class Authority:
     """Implements `Tokens`: fresh ones by a real round trip, current ones shared until they grow old."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, contexts: Contexts, pool: ThreadPoolExecutor, clock: Clock
+        self,
+        session: aiohttp.ClientSession,
+        contexts: Contexts,
+        pool: ThreadPoolExecutor,
+        clock: Clock,
+        proxy: Secret | None = None,
     ) -> None:
         self._session = session
         self._contexts = contexts
         self._pool = pool
         self._clock = clock
+        self._proxy = proxy
+        self._refresh_tokens = RefreshTokens()
+        self._files: dict[str, asyncio.Lock] = {}
         self._locks: dict[Credential, asyncio.Lock] = {}
         self._known: dict[Credential, AccessToken] = {}
         self._refused: dict[Credential, tuple[float, Evidence]] = {}
 
     async def fresh(self, credential: Credential, trace: Trace) -> AccessToken:
         """A new token by a real round trip. Raises Failure; a cancelled call leaves neither request nor thread."""
-        for private in credential.private:
-            trace.redact.learn(private)
-        with trace.phase(Phase.RESOLVE, _OAUTH):
+        # What stands in a file is read before anything is resolved.
+        from_file = isinstance(credential.material, FederatedToken | RefreshToken)
+        with trace.phase(Phase.TOKEN if from_file else Phase.RESOLVE, _OAUTH):
             token = await self._acquire(credential, trace)
         # The newest token is what mail uses next; and a credential that works again is not refused for any longer.
         self._known[credential] = token
         self._refused.pop(credential, None)
         return token
-
-    async def _acquire(self, credential: Credential, trace: Trace) -> AccessToken:
-        try:
-            context = self._contexts.context(credential.cloud.ca_file)
-        except OSError as error:
-            raise trace.failure(Kind.TLS, f"{credential.cloud.ca_file}: {error}", code="ca_file") from error
-        loop = asyncio.get_running_loop()
-        exchange = _Exchange(
-            credential, self._session, context, trace, loop, received=lambda reply: self._measure(reply, trace)
-        )
-        thread = loop.run_in_executor(self._pool, exchange.acquire)
-        try:
-            answer = await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            exchange.abandon()
-            thread.add_done_callback(_retrieve)
-            raise
-        except Exception as error:  # MSAL raises many types; the wire knows better what happened
-            failure = exchange.failure or (exchange.last and _refusal(exchange.last, trace))
-            if failure:
-                raise failure from error
-            raise
-        if "access_token" not in answer or exchange.last is None:
-            if exchange.last is None:
-                raise trace.failure(Kind.NONSENSE, "no answer from the authority")
-            raise _refusal(exchange.last, trace)
-        token = AccessToken(
-            value=Secret(str(answer["access_token"])),
-            lifetime=float(answer.get("expires_in", 0)),
-            given_at=self._clock.monotonic(),
-        )
-        trace.redact.learn(token.value)
-        return token
-
-    def _measure(self, reply: _Reply, trace: Trace) -> None:
-        there = _http_date(reply.headers.get("Date", ""))
-        if there is not None:
-            trace.measure("clock_skew_seconds", (self._clock.now() - there).total_seconds())
 
     async def current(self, credential: Credential, trace: Trace) -> AccessToken:
         """The last token while it has `MARGIN` left, else a new one; a refusal is repeated for `REFUSED_FOR`."""
@@ -284,11 +96,144 @@ class Authority:
                     self._refused[credential] = self._clock.monotonic() + REFUSED_FOR, failure.evidence
                     raise
 
+    async def sign_in(self, credential: Credential, trace: Trace, show: Callable[[Prompt], None]) -> None:
+        """Let a person sign in with a device code, and keep the refresh token in the credential's file. Raises Failure.
+
+        Waits for as long as the code is good.
+        """
+        material = credential.material
+        if not isinstance(material, RefreshToken):
+            raise TypeError("only a refresh token is signed in for")
+        file = Path(material.file)
+        with trace.phase(Phase.TOKEN, _OAUTH):
+            flow = DeviceFlow(self._asking(credential, trace), material)
+            try:  # nobody should sign in for nothing
+                await asyncio.to_thread(ensure_replaceable, file)
+                given = await self._signed_in(flow, show)
+                now = self._clock.now()
+                token = Secret(str(given["refresh_token"]))
+                stored = Stored(token=token, obtained_at=now, signed_in_at=now, scopes=material.scopes)
+                await asyncio.to_thread(save, file, stored)
+            except OSError as error:
+                problem = f"cannot be written: {error.strerror}"
+                raise mistake(trace, "refresh_token_unwritable", problem, file) from error
+
     def keep_only(self, credentials: frozenset[Credential]) -> None:
         """Forget the tokens of credentials that the plan no longer has."""
         for known in (self._locks, self._known, self._refused):
             for credential in [old for old in known if old not in credentials]:
                 del known[credential]
+
+    async def _acquire(self, credential: Credential, trace: Trace) -> AccessToken:
+        asking = self._asking(credential, trace)
+        async with self._alone(credential):
+            answer = await self._ask(asking.bridge, asking.ask)
+        given = answer.given
+        if answer.age is not None:
+            trace.measure("refresh_token_age_seconds", answer.age)
+        if "access_token" not in given:
+            raise _refusal(asking.bridge)
+        token = AccessToken(
+            value=Secret(str(given["access_token"])),
+            lifetime=float(given.get("expires_in", 0)),
+            given_at=self._clock.monotonic(),
+        )
+        trace.redact.learn(token.value)
+        if isinstance(credential.material, RefreshToken) and answer.unsaved:
+            trace.fail(mistake(trace, "refresh_token_unsaved", answer.unsaved, Path(credential.material.file)).evidence)
+        return token
+
+    def _asking(self, credential: Credential, trace: Trace) -> Asking:
+        for private in (*credential.private, *(private_of(self._proxy) if self._proxy else ())):
+            trace.redact.learn(private)
+        try:
+            context = self._contexts.context(credential.cloud.ca_file)
+        except OSError as error:
+            raise trace.failure(Kind.TLS, f"{credential.cloud.ca_file}: {error}", code="ca_file") from error
+        way = self._way(credential, trace)
+        bridge = Bridge(
+            session=self._session,
+            context=context,
+            trace=trace,
+            loop=asyncio.get_running_loop(),
+            way=way,
+            received=lambda reply: None if way is IDENTITY_ENDPOINT else self._measure(reply, trace),
+        )
+        return Asking(credential=credential, bridge=bridge, clock=self._clock, refresh_tokens=self._refresh_tokens)
+
+    def _way(self, credential: Credential, trace: Trace) -> Way:
+        """Through the proxy, where there is one; the identity endpoint is a part of this host."""
+        if isinstance(credential.material, ManagedIdentity):
+            return IDENTITY_ENDPOINT
+        if self._proxy is None:
+            return DIRECT
+        try:
+            return through(self._proxy)
+        except ValueError as error:
+            raise mistake(trace, "proxy", str(error)) from error
+
+    @asynccontextmanager
+    async def _alone(self, credential: Credential) -> AsyncIterator[None]:
+        """One acquisition at a time for each file that it may replace; those who wait hold no thread."""
+        if isinstance(credential.material, RefreshToken):
+            async with self._files.setdefault(credential.material.file, asyncio.Lock()):
+                yield
+        else:
+            yield
+
+    async def _ask(self, bridge: Bridge, question: Callable[[], T]) -> T:
+        """Put a question of MSAL's in a pool thread. Raises Failure; a cancelled call leaves neither request nor thread."""
+        thread = asyncio.get_running_loop().run_in_executor(self._pool, question)
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            bridge.abandon()
+            thread.add_done_callback(_retrieve)
+            raise
+        except Failure:
+            raise
+        except Exception:  # MSAL raises many types; the wire knows better what happened, and what of it may show
+            if bridge.failure is not None:
+                raise bridge.failure from None
+            if bridge.last is not None:
+                raise _refusal(bridge) from None
+            raise
+
+    async def _signed_in(self, flow: DeviceFlow, show: Callable[[Prompt], None]) -> dict[str, Any]:
+        """What the authority gives in the end."""
+        bridge = flow.asking.bridge
+        trace = bridge.trace
+        begun = await self._question(bridge, flow.begin)
+        code, page = begun.get("user_code"), begun.get("verification_uri") or begun.get("verification_url")
+        if not code or not page:
+            raise _refusal(bridge)
+        life = float(begun["expires_in"])
+        show(Prompt(page=trace.redact(str(page)), code=trace.redact(str(code)), seconds=life))
+        ends = self._clock.monotonic() + life
+        while True:
+            given = await self._question(bridge, flow.poll)
+            if given.get("error") not in PENDING:
+                break
+            if self._clock.monotonic() > ends:
+                raise mistake(trace, "device_code_expired", f"nobody signed in within {life:.0f} s")
+            await asyncio.sleep(flow.interval)
+        if "access_token" not in given:
+            raise _refusal(bridge)
+        if "refresh_token" not in given:
+            raise mistake(trace, "no_refresh_token", "the authority gave a token, but none to renew it with")
+        return dict(given)
+
+    async def _question(self, bridge: Bridge, question: Callable[[], T]) -> T:
+        try:
+            async with asyncio.timeout(QUESTION_SECONDS):
+                return await self._ask(bridge, question)
+        except TimeoutError as error:
+            raise bridge.trace.failure(Kind.TIMEOUT, f"no answer within {QUESTION_SECONDS:g} s") from error
+
+    def _measure(self, reply: Reply, trace: Trace) -> None:
+        there = _http_date(reply.headers.get("Date", ""))
+        if there is not None:
+            trace.measure("clock_skew_seconds", (self._clock.now() - there).total_seconds())
 
 
 def _retrieve(done: asyncio.Future[Any]) -> None:
@@ -297,32 +242,48 @@ def _retrieve(done: asyncio.Future[Any]) -> None:
         done.exception()
 
 
-def _refusal(reply: _Reply, trace: Trace) -> Failure:
+def _refusal(bridge: Bridge) -> Failure:
     """An answer that is no token, as evidence ("Microsoft identity platform error codes": error, error_codes, …)."""
+    reply, trace = bridge.last, bridge.trace
+    if reply is None:
+        return trace.failure(Kind.NONSENSE, "no answer from the authority")
     status = str(reply.status_code)
     try:
         body = json.loads(reply.text)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict) and isinstance(body.get("error"), str):
         phase, protocol = trace.where
-        codes = body.get("error_codes")
-        code = codes[0] if isinstance(codes, list) and codes and isinstance(codes[0], int) else None
+        description = str(body.get("error_description", ""))
         return Failure(
             Evidence(
                 protocol=protocol,
                 phase=phase,
                 kind=Kind.OAUTH,
                 code=status,
-                aadsts=code,
+                aadsts=_aadsts(body.get("error_codes"), description),
                 error=trace.redact(body["error"]),
                 suberror=trace.redact(str(body["suberror"])) if body.get("suberror") else None,
-                text=trace.redact(str(body.get("error_description", ""))),
+                text=trace.redact(description),
                 correlation_id=trace.redact(str(body["correlation_id"])) if body.get("correlation_id") else None,
             )
         )
-    kind = Kind.NONSENSE if reply.status_code == 200 else Kind.HTTP  # noqa: PLR2004 - RFC 9110: OK
-    return trace.failure(kind, reply.text[:200], code=status)
+    introduced = bridge.way.says(reply.status_code)
+    if reply.status_code != 200:  # noqa: PLR2004 - RFC 9110: OK
+        return trace.failure(Kind.HTTP, introduced + reply.text[:200], code=status)
+    # What half looks like a grant may hold tokens that nobody knows yet: only its keys are shown.
+    said = (
+        f"JSON with {', '.join(sorted(body))[:200] or 'nothing in it'}" if isinstance(body, dict) else reply.text[:200]
+    )
+    return trace.failure(Kind.NONSENSE, introduced + said, code=status)
+
+
+def _aadsts(codes: object, description: str) -> int | None:
+    """The authority's own number; the identity endpoint passes on its sentence only, which begins with it."""
+    if isinstance(codes, list) and codes and isinstance(codes[0], int):
+        return codes[0]
+    found = _AADSTS(description)
+    return int(found[1]) if found else None
 
 
 def _http_date(text: str) -> datetime | None:
@@ -331,56 +292,3 @@ def _http_date(text: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo is not None else None
-
-
-@lru_cache(maxsize=1024)
-def _signing_key(certificate: ClientCertificate) -> tuple[rsa.RSAPrivateKey, str]:
-    """The loaded key (parsing one costs 29 ms) and the certificate's SHA-256 thumbprint in base64url."""
-    key = serialization.load_pem_private_key(certificate.key_pem.reveal().encode(), password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("Entra ID takes RSA keys only")
-    digest = load_pem_x509_certificate(certificate.certificate_pem.encode()).fingerprint(hashes.SHA256())
-    return key, base64.urlsafe_b64encode(digest).decode().rstrip("=")
-
-
-def _msal_credential(credential: Credential) -> object:
-    material = credential.material
-    if isinstance(material, ClientSecret):
-        return material.value.reveal()
-
-    def assertion(wanted: Mapping[str, str]) -> str:
-        """A client assertion as "Certificate credentials" describes it: PS256, x5t#S256, a new jti each time."""
-        key, thumbprint = _signing_key(material)
-        now = datetime.now().astimezone()
-        claims = {
-            "aud": wanted["token_endpoint"],
-            "iss": wanted["client_id"],
-            "sub": wanted["client_id"],
-            "jti": str(uuid.uuid4()),
-            "nbf": now,
-            "exp": now + ASSERTION_LIFE,
-        }
-        return jwt.encode(claims, key, algorithm="PS256", headers={"x5t#S256": thumbprint})
-
-    return {"client_assertion": assertion}
-
-
-def peek(token: AccessToken) -> ClaimsSeen:
-    """What a token says of itself, unverified, for diagnosis only; an opaque one is simply not readable."""
-    parts = token.value.reveal().split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, ValueError, binascii.Error):
-        claims = None
-    if not isinstance(claims, dict):
-        return ClaimsSeen(readable=False, lifetime=token.lifetime)
-    roles = claims.get("roles", [])
-    return ClaimsSeen(
-        readable=True,
-        lifetime=token.lifetime,
-        audience=str(claims.get("aud", "")),
-        tenant_id=str(claims.get("tid", "")),
-        client_id=str(claims.get("appid") or claims.get("azp") or ""),
-        credential_kind=str(claims.get("appidacr") or claims.get("azpacr") or ""),
-        roles=tuple(str(role) for role in roles) if isinstance(roles, list) else (),
-    )

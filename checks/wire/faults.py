@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from checks.core.model import Kind
 from checks.core.trace import Failure, Trace
+from checks.wire.certificates import described
+from checks.wire.tls import CertificateRefusedError
 
 # By errno, because happy eyeballs joins the failures of several addresses into a plain OSError with their errno.
 _BY_ERRNO = {
@@ -72,6 +74,8 @@ def _code(error: BaseException) -> str | None:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, CertificateRefusedError):
+        return f"{error.verify_message}; {described(error.presented)}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return str(error) or type(error).__name__

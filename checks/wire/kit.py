@@ -15,13 +15,13 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from checks.core.clock import Clock
-from checks.core.kit import Kit, Resolver
-from checks.wire.entra import Authority, tracing
-from checks.wire.net import PooledResolver
+from checks.core.kit import Kit, Network, Resolver
+from checks.wire.bridge import tracing
+from checks.wire.entra import Authority
+from checks.wire.net import PooledResolver, of_family
 from checks.wire.tls import Contexts
 
-# Threads wait, they do not compute: enough for that many hung look-ups or token requests at one time.
-RESOLVE_THREADS = 16
+# Threads wait, they do not compute: enough for that many hung token requests at one time.
 TOKEN_THREADS = 16
 
 
@@ -34,7 +34,10 @@ class _HttpResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host)
+        wanted = self._resolver.network.family
+        found = of_family(await self._resolver.resolve(host), wanted)
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, f"no {wanted} address")
         return [
             ResolveResult(hostname=host, host=ip.ip, port=port, family=ip.family, proto=0, flags=socket.AI_NUMERICHOST)
             for ip in found
@@ -52,11 +55,11 @@ def default_ehlo_name() -> str:
 
 
 @asynccontextmanager
-async def open_kit(*, clock: Clock, seed: int | None = None, ehlo_name: str = "") -> AsyncIterator[Kit]:
-    """A kit for as many runs as wanted. At the end no connection and no thread of it is left waiting."""
-    names = ThreadPoolExecutor(RESOLVE_THREADS, "mailcanary-resolve")
+async def open_kit(*, clock: Clock, network: Network | None = None, seed: int | None = None) -> AsyncIterator[Kit]:
+    """A kit for as many runs as wanted. At the end nothing of it is left, but daemon threads of look-ups that hang."""
     tokens = ThreadPoolExecutor(TOKEN_THREADS, "mailcanary-token")
-    resolver = PooledResolver(names, clock)
+    network = network or Network()
+    resolver = PooledResolver(clock, network)
     contexts = Contexts()
     # No cookies: Entra's loop detection follows them ("Reference: breaking changes", AADSTS50196).
     connector = aiohttp.TCPConnector(resolver=_HttpResolver(resolver), use_dns_cache=False, limit=TOKEN_THREADS)
@@ -73,11 +76,11 @@ async def open_kit(*, clock: Clock, seed: int | None = None, ehlo_name: str = ""
             rng=random.Random(seed),  # noqa: S311 - run ids and jitter, no secrets
             resolver=resolver,
             tls=contexts,
-            tokens=Authority(session, contexts, tokens, clock),
-            ehlo_name=ehlo_name or default_ehlo_name(),
+            tokens=Authority(session, contexts, tokens, clock, proxy=network.proxy),
+            ehlo_name=network.ehlo_name or default_ehlo_name(),
         )
     finally:
         await session.close()
         await asyncio.sleep(0)  # aiohttp closes its transports in the loop's next pass
         tokens.shutdown(wait=False, cancel_futures=True)
-        names.shutdown(wait=False, cancel_futures=True)
+        await resolver.close()

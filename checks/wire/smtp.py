@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -18,9 +19,10 @@ import aiosmtplib
 from checks.core.kit import AccessToken, Kit
 from checks.core.model import EndpointSeen, Evidence, Kind, Phase, Protocol
 from checks.core.secret import Address
-from checks.core.target import Endpoint, TlsMode
+from checks.core.target import Endpoint, Family, TlsMode
 from checks.core.trace import Failure, Trace
 from checks.wire.faults import chain, failure_of
+from checks.wire.mechanisms import named
 from checks.wire.net import connect
 from checks.wire.smtp_client import Client
 from checks.wire.tls import handshake_observer
@@ -68,7 +70,7 @@ def _failure(error: Exception, trace: Trace) -> Failure:
 
 
 class Session:
-    """One authenticated dialogue, step by step. Every method is a phase and raises Failure."""
+    """One dialogue, step by step. Every method is a phase and raises Failure."""
 
     def __init__(self, client: Client, endpoint: Endpoint, trace: Trace, greeted: str) -> None:
         self._client = client
@@ -93,19 +95,30 @@ class Session:
             self._trace.line("C", "STARTTLS")
             await self._client.starttls()
 
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The AUTH mechanisms that the last EHLO offered."""
+        return named(self._client.server_auth_methods)
+
+    @property
+    def tls(self) -> ssl.SSLObject | None:
+        """The handshake's outcome; None when the connection is closed."""
+        transport = self._client.transport
+        return transport.get_extra_info("ssl_object") if transport is not None else None
+
     def seen(self) -> None:
         """Record what the endpoint showed of itself."""
-        transport = self._client.transport
+        transport, tls = self._client.transport, self.tls
         if transport is None:  # closed since the last reply: the next command will say so
             return
-        tls, peer = transport.get_extra_info("ssl_object"), transport.get_extra_info("peername")
+        peer = transport.get_extra_info("peername")
         self._trace.learn(
             EndpointSeen(
                 endpoint=str(self._endpoint),
                 ip=peer[0] if peer else "",
                 tls_version=tls.version() or "" if tls else "",
                 cipher=(tls.cipher() or ("",))[0] if tls else "",
-                auth_mechanisms=tuple(sorted(method.upper() for method in self._client.server_auth_methods)),
+                auth_mechanisms=self.mechanisms,
             )
         )
 
@@ -171,13 +184,24 @@ class Session:
 
 
 @asynccontextmanager
-async def session(endpoint: Endpoint, trace: Trace, kit: Kit) -> AsyncIterator[Session]:
-    """A session over verified TLS, greeted twice, with XOAUTH2 on offer. It is cut off at the end, whatever happened."""
+async def session(
+    endpoint: Endpoint,
+    trace: Trace,
+    kit: Kit,
+    *,
+    family: Family = Family.ANY,
+    ip: str = "",
+    wants: str = "xoauth2",
+) -> AsyncIterator[Session]:
+    """A session over verified TLS, greeted twice, with `wants` on offer. It is cut off at the end, whatever happened.
+
+    `family` and `ip` say by which way, as in `connect`. An empty `wants` takes whatever is offered.
+    """
     try:
         context = kit.tls.context(endpoint.ca_file)
     except OSError as error:
         raise trace.failure(Kind.TLS, f"{endpoint.ca_file}: {error}", code="ca_file") from error
-    sock = await connect(endpoint, kit.resolver, trace, _SMTP)
+    sock = await connect(endpoint, kit.resolver, trace, _SMTP, family=family, ip=ip)
     implicit = endpoint.tls is TlsMode.IMPLICIT
     client = Client(sock, host=endpoint.host, context=context, implicit=implicit, ehlo_name=kit.ehlo_name)
     observing = handshake_observer.set(_turner(trace, after=Phase.BANNER if implicit else None))
@@ -188,7 +212,7 @@ async def session(endpoint: Endpoint, trace: Trace, kit: Kit) -> AsyncIterator[S
         if not implicit:
             await dialogue.ehlo(wants="starttls")
             await dialogue.starttls()
-        await dialogue.ehlo(wants="xoauth2")
+        await dialogue.ehlo(wants=wants)
         dialogue.seen()
         yield dialogue
     finally:

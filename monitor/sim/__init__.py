@@ -1,4 +1,4 @@
-"""An embedded Microsoft 365: Entra ID and Exchange Online's SMTP submission, with faults, for the demo and the tests.
+"""An embedded Microsoft 365, with faults, for the demo and the tests: Entra ID, and Exchange Online's SMTP, IMAP and POP.
 
 It shares no protocol code with the checks, so that one mistake cannot make both sides agree. What it knows of the real
 service comes from Microsoft's documents and from public transcripts; each module says which.

@@ -25,11 +25,12 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 class ServerCertificates:
     """One CA that clients are to trust, and what servers may show instead of its certificate.
 
-    The bad ones are made when they are first asked for.
+    The others are made when they are first asked for.
     """
 
     def __init__(self) -> None:
         self._ca = trustme.CA()
+        self._ending: dict[str, ssl.SSLContext] = {}
 
     def write_ca(self, path: Path) -> None:
         """Write the CA's certificate as PEM, for clients to trust."""
@@ -46,6 +47,13 @@ class ServerCertificates:
                 return self._unknown_ca
             case _:
                 return self._good
+
+    def ending(self, name: str, days: float) -> ssl.SSLContext:
+        """The server's TLS settings with a good certificate that ends so many days after this name was first used."""
+        if name not in self._ending:
+            ends = datetime.now(UTC) + timedelta(days=days)
+            self._ending[name] = _context(self._ca.issue_cert(*NAMES, not_after=ends))
+        return self._ending[name]
 
     @cached_property
     def _good(self) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Entra ID over HTTPS: discovery, instance discovery and the token endpoint.
+"""Entra ID over HTTPS: discovery, instance discovery, the token endpoint, device codes.
 
 Only the HTTP of it: who gets a token is decided in `grants`, how a refusal reads is in `refusals`. Two things of the
 real service live here because they are about connections and cookies: loop detection, and the headers of an answer.
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from monitor.sim.consents import CODE_LIFE_S
 from monitor.sim.fault_settings import ClockSkew, Drip, EndlessBody, HttpReply, Nonsense, Slow
-from monitor.sim.grants import decide, find_tenant
+from monitor.sim.grants import begin_sign_in, decide, find_tenant
 from monitor.sim.refusals import Refused, refused
 from monitor.sim.wire import NONSENSE, misbehave, reset
 
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.sim.faults import Fault
-    from monitor.sim.grants import Grant
+    from monitor.sim.grants import Desk, Grant
     from monitor.sim.tokens import Mint
     from monitor.sim.wire import Wire
-    from monitor.sim.world import World
 
 SERVER = "entra"
 
@@ -48,8 +48,9 @@ _ESTS = "2.1.22345.6 - WEULR1 ProdSlices"
 class Entra:
     """The HTTPS server. `start` before the first connection is served, `stop` after the last."""
 
-    def __init__(self, world: World, mint: Mint, context: Callable[[], ssl.SSLContext]) -> None:
-        self._world = world
+    def __init__(self, desk: Desk, mint: Mint, context: Callable[[], ssl.SSLContext]) -> None:
+        self._desk = desk
+        self._world = desk.world
         self._mint = mint
         self._context = context
         self._loops = _Loops()
@@ -57,6 +58,7 @@ class Entra:
         app.router.add_get("/common/discovery/instance", self._instance)
         app.router.add_get("/{tenant}/v2.0/.well-known/openid-configuration", self._discovery)
         app.router.add_route("*", "/{tenant}/oauth2/v2.0/token", self._token)
+        app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", self._device_code)
         app.on_response_prepare.append(self._date)
         # A request whose client left is cancelled, so that a silent answer ends with its connection.
         self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -132,27 +134,57 @@ class Entra:
             response.set_cookie(_COOKIE, self._world.rng.randbytes(16).hex(), secure=True, httponly=True)
         return response
 
+    async def _device_code(self, request: web.Request) -> web.Response:
+        """Begin a sign-in; the page that it names is for people, who are played by `Consents.sign_in`."""
+        try:
+            device_code, code = begin_sign_in(self._desk, request.match_info["tenant"], await _form(request))
+        except Refused as refusal:
+            return self._refused(refusal, request)
+        page = f"https://{request.host}/device"
+        return web.json_response(
+            {
+                "user_code": code.user_code,
+                "device_code": device_code,
+                "verification_uri": page,
+                "expires_in": CODE_LIFE_S,
+                "interval": self._desk.consents.interval_s,
+                "message": f"To sign in, use a web browser to open the page {page} and enter the code "
+                f"{code.user_code} to authenticate.",
+            },
+            headers=_NO_STORE,
+        )
+
     async def _decide(self, request: web.Request, cookie: str | None) -> Grant:
         if request.method != "POST":
             raise refused(900561, method=request.method)
-        form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+        form = await _form(request)
         if self._loops.looping(cookie, form, self._world.now()):
             raise refused(50196)
         token_url = f"https://{request.host}{request.path}"
         authorization = request.headers.get("Authorization")
-        return decide(self._world, request.match_info["tenant"], form, authorization, token_url)
+        return decide(self._desk, request.match_info["tenant"], form, authorization, token_url)
 
     def _granted(self, grant: Grant) -> web.Response:
         lifetime_s = self._world.rng.randint(*LIFETIME_S) - 1  # 3599 in Microsoft's samples
+        consent = grant.consent
         token = self._mint.issue(
-            self._world, grant.app, audience=grant.audience, credential=grant.credential, lifetime_s=lifetime_s
+            self._world,
+            grant.app,
+            audience=grant.audience,
+            credential=grant.credential,
+            lifetime_s=lifetime_s,
+            user=consent.user if consent else "",
+            scopes=consent.scopes if consent else (),
         )
-        body = {
+        body: dict[str, object] = {
             "token_type": "Bearer",
             "expires_in": lifetime_s,
             "ext_expires_in": lifetime_s,
             "access_token": token,
         }
+        if consent is not None:
+            body["scope"] = " ".join(f"{consent.resource}/{scope}" for scope in consent.scopes)
+            body["refresh_token"] = self._desk.consents.give_token(consent)
         headers = {**_NO_STORE, "x-ms-request-id": self._world.uuid(), "x-ms-ests-server": _ESTS}
         return web.json_response(body, headers=headers)
 
@@ -176,7 +208,7 @@ class Entra:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         """Answer as the fault of this kind of request wants it, or properly."""
-        phase = "token" if request.path.endswith("/token") else "discovery"
+        phase = "token" if request.path.endswith(("/token", "/devicecode")) else "discovery"
         fault = self._world.wire_fault(SERVER, phase)
         if fault is None:
             return await handler(request)
@@ -192,6 +224,10 @@ class Entra:
             case EndlessBody():
                 return await _endless(request, b'{"token_type":"Bearer","access_token":"', b"A" * 16384)
         return await _broken(request, fault)
+
+
+async def _form(request: web.Request) -> dict[str, str]:
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 class _Loops:

@@ -2,7 +2,8 @@
 
 Phases name the moment in which a server misbehaves. On the SMTP port they are the replies of the dialogue, in its
 order, and `tls`, the handshake after STARTTLS; on the HTTPS port `tls` is the handshake, `discovery` and `token`
-are requests.
+are requests. On the IMAP and POP ports they are commands: `list` also means STATUS and NAMESPACE, `open` SELECT and
+EXAMINE or STAT and LIST, `clean` STORE and EXPUNGE.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ SMTP_PHASES = (
     "quit",
 )
 ENTRA_PHASES = ("tls", "discovery", "token")
-PHASES = {"smtp": SMTP_PHASES, "entra": ENTRA_PHASES}
+IMAP_PHASES = ("tls", "banner", "capability", "auth", "list", "open", "search", "fetch", "clean", "quit")
+POP_PHASES = ("tls", "banner", "capability", "auth", "open", "quit")
+PHASES = {"smtp": SMTP_PHASES, "entra": ENTRA_PHASES, "imap": IMAP_PHASES, "pop": POP_PHASES}
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -50,16 +53,38 @@ class SenderThrottled(Settings):
     reason: Throttle = Throttle.MAILBOX_FULL
 
 
-class BadCertificate(Settings):
+class ImapThrottled(Settings):
+    """How long Exchange suggests to wait; values between five seconds and five minutes have been seen."""
+
+    milliseconds: int = Field(default=92_415, ge=0, le=3_600_000)
+
+
+class DeliveryDelayed(Settings):
+    """How long a message is on its way."""
+
+    seconds: float = Field(default=600.0, gt=0, le=86_400)
+
+
+class OtherCertificate(Settings):
+    """The server shows another certificate than its proper one."""
+
+
+class BadCertificate(OtherCertificate):
     """What is wrong with the certificate that the server shows."""
 
     problem: Literal["expired", "wrong_name", "unknown_ca"]
 
 
+class EndingCertificate(OtherCertificate):
+    """A good certificate with this many days left, counted from its first use."""
+
+    days: float = Field(default=7.0, gt=0, le=3650)
+
+
 class AtPhase(Settings):
     """A fault of one phase."""
 
-    phases: ClassVar[frozenset[str]] = frozenset(SMTP_PHASES) | frozenset(ENTRA_PHASES)
+    phases: ClassVar[frozenset[str]] = frozenset(phase for phases in PHASES.values() for phase in phases)
     phase: str
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from monitor.sim import fault_settings as s
-from monitor.sim.records import Permission
+from monitor.sim.records import OnHost, Permission
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -90,12 +90,36 @@ def _throttle(mailbox: Mailbox, settings: s.SenderThrottled, _: datetime) -> Mai
     return replace(mailbox, throttle=settings.reason)
 
 
+def _distrust(part: str) -> Callable[[Any, Any, datetime], Any]:
+    """Trust another issuer, subject or audience than before."""
+
+    def change(app: App, _: s.Settings, __: datetime) -> App:
+        others = (replace(one, **{part: f"{getattr(one, part)}-renamed"}) for one in app.federated)
+        return replace(app, federated=tuple(others))
+
+    return change
+
+
+def _revoke_sessions(mailbox: Mailbox, _: s.Settings, since: datetime) -> Mailbox:
+    return replace(mailbox, sessions_revoked_at=since)
+
+
 def _set(**fields: Any) -> Callable[[Any, Any, datetime], Any]:
     """A change that does not depend on the fault's settings."""
     return lambda record, _settings, _since: replace(record, **fields)
 
 
-_BOTH = ("smtp", "entra")
+def _delay(mailbox: Mailbox, settings: s.DeliveryDelayed, _: datetime) -> Mailbox:
+    return replace(mailbox, delivery_delay_s=settings.seconds)
+
+
+def _throttle_imap(mailbox: Mailbox, settings: s.ImapThrottled, _: datetime) -> Mailbox:
+    return replace(mailbox, imap_backoff_ms=settings.milliseconds)
+
+
+_ALL = ("smtp", "entra", "imap", "pop")
+_MAIL = ("smtp", "imap", "pop")
+_READING = ("imap", "pop")
 _SMTP = ("smtp",)
 _ENTRA = ("entra",)
 
@@ -103,6 +127,7 @@ _ROWS = (
     Kind("tenant_unknown", "tenant", "The tenant is gone: AADSTS90002.", change=_set(exists=False)),
     Kind("tenant_throttled", "tenant", "Too many token requests in the tenant: 429, AADSTS90055.", change=_set(throttled=True)),
     Kind("smtp_auth_disabled_tenant", "tenant", "SMTP AUTH switched off for the organisation.", change=_set(smtp_auth_disabled=True)),
+    Kind("device_code_blocked", "tenant", "A policy blocks sign-ins by device code: AADSTS530036.", change=_set(device_code_blocked=True)),
     Kind("app_missing", "app", "The app registration was deleted: AADSTS700016.", change=_set(exists=False)),
     Kind("app_disabled", "app", "The enterprise app was disabled: AADSTS7000112.", change=_set(enabled=False)),
     Kind("service_principal_missing", "app", "No enterprise app in the tenant: AADSTS7000229.", change=_set(service_principal=False)),
@@ -110,6 +135,14 @@ _ROWS = (
     Kind("secret_wrong", "app", "The secrets were replaced by others: AADSTS7000215.", change=_exchange_secrets),
     Kind("certificate_removed", "app", "No certificate is registered any more: AADSTS700027.", change=_set(certificates=())),
     Kind("certificate_expired", "app", "The registered certificates ended just now: AADSTS700027.", change=_expire_certificates),
+    Kind("federation_missing", "app", "No federated credential, or none yet: AADSTS70021.", change=_set(federated=())),
+    Kind("federation_issuer", "app", "The federated credential names another issuer: AADSTS700211.", change=_distrust("issuer")),
+    Kind("federation_audience", "app", "The federated credential names another audience: AADSTS700212.", change=_distrust("audience")),
+    Kind("federation_subject", "app", "The federated credential names another subject: AADSTS700213.", change=_distrust("subject")),
+    Kind("host_identity_removed", "app", "The managed identity was taken from the host.", change=_set(on_host=OnHost.NO)),
+    Kind("refresh_token_expired", "app", "Refresh tokens are as if unused for 90 days: AADSTS700082.", change=_set(refresh_life=timedelta(0))),
+    Kind("delegated_consent_revoked", "app", "Users' consent was taken back: AADSTS65001.", change=_set(scopes=())),
+    Kind("public_client_disabled", "app", "Public client flows are switched off: AADSTS7000218.", change=_set(public_client=False)),
     Kind("conditional_access", "app", "A Conditional Access policy blocks the app: AADSTS53003.", change=_set(conditional_access_block=True)),
     Kind("consent_revoked", "app", "Tokens come without roles; SMTP answers 535 5.7.3.", change=_set(roles=())),
     Kind("exchange_unregistered", "app", "Exchange does not know the service principal: 535 5.7.3.", change=_set(exchange_registered=False)),
@@ -122,16 +155,28 @@ _ROWS = (
     Kind("recipient_quota_exceeded", "mailbox", "The daily recipients are used up: 554 5.2.0.", change=_set(daily_recipients=0)),
     Kind("sender_restricted", "mailbox", "The sender is blocked for spam: 550 5.1.8.", change=_set(restricted=True)),
     Kind("sender_throttled", "mailbox", "Continuous error throttling is in force: 550 5.2.25x.", s.SenderThrottled, _throttle),
-    Kind("refused", "server", "The port refuses connections; open ones are reset.", servers=_BOTH),
-    Kind("silent", "server", "Nothing is said from this phase on.", s.AtPhase, servers=_BOTH),
-    Kind("drip", "server", "The proper answer comes byte by byte.", s.Drip, servers=_BOTH),
-    Kind("reset", "server", "The connection is reset (RST).", s.AtPhase, servers=_BOTH),
-    Kind("closed", "server", "The connection is closed without a word.", s.AtPhase, servers=_BOTH),
-    Kind("nonsense", "server", "Something that is not the protocol.", s.Nonsense, servers=_BOTH),
-    Kind("certificate", "server", "A certificate that must not be trusted.", s.BadCertificate, servers=_BOTH),
+    Kind("sessions_revoked", "mailbox", "The user's sessions were revoked just now: AADSTS50173.", change=_revoke_sessions),
+    Kind("licence_removed", "mailbox", "No licence: IMAP is authenticated but not connected. SMTP goes on.", change=_set(licensed=False)),
+    Kind("imap_disabled", "mailbox", "IMAP switched off: authenticated but not connected.", change=_set(imap_enabled=False)),
+    Kind("pop_disabled", "mailbox", "POP switched off: the log-on is refused.", change=_set(pop_enabled=False)),
+    Kind("not_connected", "mailbox", "Trouble at Microsoft: IMAP is authenticated but not connected.", change=_set(disconnected=True)),
+    Kind("imap_throttled", "mailbox", "IMAP commands are refused with a time to wait.", s.ImapThrottled, _throttle_imap),
+    Kind("delivery_delayed", "mailbox", "Mail from and to the mailbox arrives late.", s.DeliveryDelayed, _delay),
+    Kind("delivery_lost", "mailbox", "Mail from and to the mailbox is accepted and never arrives.", change=_set(loses_mail=True)),
+    Kind("delivery_junked", "mailbox", "Mail from and to the mailbox arrives in Junk Email.", change=_set(junks_mail=True)),
+    Kind("message_id_rewritten", "mailbox", "Mail from the mailbox gets another Message-ID, as Outlook.com does it.", change=_set(rewrites_message_id=True)),
+    Kind("refused", "server", "The port refuses connections; open ones are reset.", servers=_ALL),
+    Kind("silent", "server", "Nothing is said from this phase on.", s.AtPhase, servers=_ALL),
+    Kind("drip", "server", "The proper answer comes byte by byte.", s.Drip, servers=_ALL),
+    Kind("reset", "server", "The connection is reset (RST).", s.AtPhase, servers=_ALL),
+    Kind("closed", "server", "The connection is closed without a word.", s.AtPhase, servers=_ALL),
+    Kind("nonsense", "server", "Something that is not the protocol.", s.Nonsense, servers=_ALL),
+    Kind("certificate", "server", "A certificate that must not be trusted.", s.BadCertificate, servers=_ALL),
+    Kind("certificate_ends_soon", "server", "A certificate that is good, but not for long.", s.EndingCertificate, servers=_ALL),
+    Kind("unavailable", "server", "The log-on is answered with Server Unavailable.", servers=_READING),
     Kind("smtp_reply", "server", "A literal reply.", s.SmtpReply, servers=_SMTP),
     Kind("no_starttls", "server", "STARTTLS is neither offered nor known.", servers=_SMTP),
-    Kind("no_xoauth2", "server", "XOAUTH2 is neither offered nor known.", servers=_SMTP),
+    Kind("no_xoauth2", "server", "XOAUTH2 is neither offered nor known.", servers=_MAIL),
     Kind("gmail_challenge", "server", "Refused tokens get Gmail's 334 challenge first.", servers=_SMTP),
     Kind("http_reply", "server", "A literal HTTP answer.", s.HttpReply, servers=_ENTRA),
     Kind("http_html_error", "server", "An HTML page from a proxy in between.", s.HtmlError, servers=_ENTRA),

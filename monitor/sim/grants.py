@@ -1,4 +1,4 @@
-"""Who gets a token: Entra ID's decision on one client-credentials request, without any HTTP.
+"""Who gets a token: Entra ID's decision on one request, without any HTTP.
 
 Order of the questions: tenant, request, app, credential, policy, scope. Microsoft does not publish its own order; this
 one lets each single mistake show the code that it shows in reality.
@@ -8,52 +8,47 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
-import jwt
-
+from monitor.sim.assertions import check_assertion
 from monitor.sim.refusals import refused
+from monitor.sim.scopes import app_resource, delegated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from monitor.sim.records import App, Certificate, Tenant
+    from monitor.sim.consents import Consent, Consents, DeviceCode
+    from monitor.sim.federation import Issuer
+    from monitor.sim.records import App, Tenant
     from monitor.sim.world import World
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523, 2.2
-SECRET, CERTIFICATE = "1", "2"  # values of the claim appidacr
+PUBLIC, SECRET, CERTIFICATE = "0", "1", "2"  # values of the claim appidacr; Microsoft, "Access token claims reference"
 
-RESOURCES = ("https://outlook.office365.com", "https://outlook.office.com", "https://graph.microsoft.com")
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"  # RFC 8628, 3.4
 
 _NO_TENANT = ("common", "organizations", "consumers")
-_ALGORITHMS = ("PS256", "RS256")  # Microsoft, "Certificate credentials"; RS256 came with the older thumbprint header
-_LEEWAY_S = 300  # Entra forgives clocks that are five minutes off
 
-# What AADSTS700027 says of the certificate, and its reason.
-_UNREGISTERED = (
-    "The certificate with identifier used to sign the client assertion is not registered on application.",
-    "The key was not found.",
-)
-_EXPIRED = (
-    "The certificate with identifier used to sign the client assertion is expired on application.",
-    "The key used is expired.",
-)
-_WRONG_KEY = (
-    "Client assertion contains an invalid signature.",
-    "The provided signature value did not match the expected signature value.",
-)
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What decisions are made from: the world, what users have consented to, other issuers."""
+
+    world: World
+    consents: Consents
+    issuers: tuple[Issuer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A token may be issued: to whom, for what, and by which kind of credential."""
+    """A token may be issued: to whom, for what, and by which kind of credential; in a user's name with `consent`."""
 
     app: App
     audience: str
     credential: str
+    consent: Consent | None = None
 
 
 def find_tenant(world: World, name: str) -> Tenant:
@@ -66,12 +61,13 @@ def find_tenant(world: World, name: str) -> Tenant:
     return tenant
 
 
-def decide(world: World, tenant_name: str, form: Mapping[str, str], basic: str | None, token_url: str) -> Grant:
+def decide(desk: Desk, tenant_name: str, form: Mapping[str, str], basic: str | None, token_url: str) -> Grant:
     """The grant that a token request gets, or `Refused`.
 
     `form` is the request's body, `basic` its Authorization header if it has one, `token_url` what a client assertion
     must be meant for.
     """
+    world = desk.world
     tenant = find_tenant(world, tenant_name)
     if tenant.throttled:
         raise refused(90055, tenant=tenant.domain)
@@ -79,17 +75,50 @@ def decide(world: World, tenant_name: str, form: Mapping[str, str], basic: str |
     for parameter, value in (("grant_type", form.get("grant_type")), ("client_id", client_id)):
         if not value:
             raise refused(900144, parameter=parameter)
-    if form["grant_type"] != "client_credentials":
-        raise refused(70003, grant_type=form["grant_type"])
-    app = _usable_app(world, tenant, client_id)
+    grant_type = form["grant_type"]
+    if grant_type not in {"client_credentials", "refresh_token", DEVICE_CODE}:
+        raise refused(70003, grant_type=grant_type)
+    app = usable_app(world, tenant, client_id)
+    by_user = grant_type != "client_credentials"
     if "client_assertion" in form:
-        _check_assertion(world, app, form, token_url)
+        check_assertion(app, form, token_url, desk.issuers, world.now())
+        credential = CERTIFICATE
+    elif by_user and app.public_client and not secret:
+        credential = PUBLIC
     else:
         _check_secret(app, secret, world.now())
+        credential = SECRET
     if app.conditional_access_block:
         raise refused(53003)
-    credential = CERTIFICATE if "client_assertion" in form else SECRET
-    return Grant(app, _audience(form.get("scope", ""), tenant), credential)
+    if not by_user:
+        return Grant(app, app_resource(form.get("scope", ""), tenant), credential)
+    consent = _consent(desk, tenant, app, form)
+    return Grant(app, consent.resource, credential, consent)
+
+
+def begin_sign_in(desk: Desk, tenant_name: str, form: Mapping[str, str]) -> tuple[str, DeviceCode]:
+    """A device code and what is known of it, or `Refused`."""
+    tenant = find_tenant(desk.world, tenant_name)
+    if not form.get("client_id"):
+        raise refused(900144, parameter="client_id")
+    app = usable_app(desk.world, tenant, form["client_id"])
+    return desk.consents.begin(app, *delegated(form.get("scope", ""), app, tenant))
+
+
+def _consent(desk: Desk, tenant: Tenant, app: App, form: Mapping[str, str]) -> Consent:
+    """What a user lets the app do, as a refresh token or a device code proves it."""
+    if form["grant_type"] == DEVICE_CODE:
+        consent = desk.consents.by_code(app, form.get("device_code", ""))
+        if tenant.device_code_blocked:
+            raise refused(53003)
+        return consent
+    if not form.get("refresh_token"):
+        raise refused(900144, parameter="refresh_token")
+    consent = desk.consents.by_token(app, form["refresh_token"])
+    if tenant.device_code_blocked:
+        raise refused(530036)
+    resource, scopes = delegated(form.get("scope", ""), app, tenant)
+    return replace(consent, resource=resource, scopes=scopes, given_at=desk.world.now())
 
 
 def _client(form: Mapping[str, str], basic: str | None) -> tuple[str, str]:
@@ -103,7 +132,8 @@ def _client(form: Mapping[str, str], basic: str | None) -> tuple[str, str]:
     return unquote_plus(user), unquote_plus(password)
 
 
-def _usable_app(world: World, tenant: Tenant, client_id: str) -> App:
+def usable_app(world: World, tenant: Tenant, client_id: str) -> App:
+    """The app of that client id, if it may ask for tokens at all."""
     app = world.app(tenant, client_id)
     if app is None:
         raise refused(700016, client_id=client_id, tenant=tenant.domain)
@@ -122,67 +152,3 @@ def _check_secret(app: App, given: str, now: datetime) -> None:
         raise refused(7000215, client_id=app.client_id)
     if not any(secret.starts_at <= now < secret.ends_at for secret in matching):
         raise refused(7000222, client_id=app.client_id)
-
-
-def _check_assertion(world: World, app: App, form: Mapping[str, str], token_url: str) -> None:
-    assertion = form["client_assertion"]
-    if form.get("client_assertion_type") != ASSERTION_TYPE:
-        raise refused(900144, parameter="client_assertion_type")
-    try:
-        header = jwt.get_unverified_header(assertion)
-    except jwt.InvalidTokenError as error:
-        raise refused(50027) from error
-    certificate = _registered(app, header)
-    if certificate is None:
-        problem, reason = _UNREGISTERED
-        raise refused(700027, problem=problem, reason=reason, client_id=app.client_id)
-    now = world.now()
-    if not certificate.starts_at <= now < certificate.ends_at:
-        problem, reason = _EXPIRED
-        raise refused(700027, problem=problem, reason=reason, client_id=app.client_id)
-    try:
-        claims: dict[str, Any] = jwt.decode(
-            assertion,
-            certificate.key,
-            algorithms=_ALGORITHMS,
-            # The library would look at the wall clock: times are compared with the world's below.
-            options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False},
-        )
-    except jwt.InvalidTokenError as error:
-        problem, reason = _WRONG_KEY
-        raise refused(700027, problem=problem, reason=reason, client_id=app.client_id) from error
-    _check_claims(app, claims, token_url, now)
-
-
-def _registered(app: App, header: Mapping[str, Any]) -> Certificate | None:
-    """The certificate that the assertion's header names by its thumbprint; MSAL Python sends it with padding."""
-    sha256, sha1 = (str(header.get(name)).rstrip("=") for name in ("x5t#S256", "x5t"))
-    return next((one for one in app.certificates if sha256 == one.x5t_s256 or sha1 == one.x5t), None)
-
-
-def _check_claims(app: App, claims: Mapping[str, Any], token_url: str, now: datetime) -> None:
-    if claims.get("iss") != app.client_id or claims.get("sub") != app.client_id:
-        raise refused(700021)
-    if claims.get("aud") != token_url:
-        raise refused(700023)
-    moment, starts, ends = now.timestamp(), claims.get("nbf", 0), claims.get("exp", 0)
-    if not isinstance(starts, int | float) or not isinstance(ends, int | float):
-        raise refused(50027)
-    if not starts - _LEEWAY_S <= moment < ends + _LEEWAY_S:
-        raise refused(700024, now=now.isoformat(), starts=str(starts), ends=str(ends))
-
-
-def _audience(scope: str, tenant: Tenant) -> str:
-    """The one resource of the scopes."""
-    if not scope:
-        raise refused(900144, parameter="scope")
-    scopes = scope.split()
-    if any(not one.endswith("/.default") for one in scopes):
-        raise refused(1002012, scope=scope)
-    resources = {one.removesuffix("/.default").rstrip("/") for one in scopes}
-    if len(resources) > 1:
-        raise refused(28000, scope=scope)
-    resource = resources.pop()
-    if resource not in RESOURCES:
-        raise refused(500011, resource=resource, tenant=tenant.domain)
-    return resource

@@ -11,15 +11,23 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from monitor.sim.certificates import ServerCertificates
-from monitor.sim.contoso import contoso
+from monitor.sim.consents import Consents
+from monitor.sim.contoso import CLUSTER, contoso
 from monitor.sim.control import Control
 from monitor.sim.door import HOST, Door
 from monitor.sim.entra import SERVER as ENTRA
 from monitor.sim.entra import Entra
 from monitor.sim.exchange import SERVER as SMTP
 from monitor.sim.exchange import Exchange
-from monitor.sim.fault_settings import AtPhase, BadCertificate
+from monitor.sim.fault_settings import AtPhase, BadCertificate, EndingCertificate, OtherCertificate
+from monitor.sim.federation import Issuer
+from monitor.sim.grants import Desk
+from monitor.sim.identity import IdentityEndpoint
+from monitor.sim.imap import EXCHANGE, FOREIGN, OLD_EXCHANGE, PARTNER, Imap
+from monitor.sim.imap import SERVER as IMAP
 from monitor.sim.inboxes import Inboxes
+from monitor.sim.pop import SERVER as POP
+from monitor.sim.pop import Pop
 from monitor.sim.tokens import Mint, make_key
 from monitor.sim.world import World
 
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 
     from monitor.sim.contoso import Declaration
     from monitor.sim.faults import Fault
+    from monitor.sim.imap import Manner
 
 
 def _wall_clock() -> datetime:
@@ -61,7 +70,11 @@ class Microsoft365:
         key: rsa.RSAPrivateKey | None = None,
         entra_port: int = 0,
         smtp_port: int = 0,
+        imap_port: int = 0,
+        pop_port: int = 0,
+        partner_imap_port: int = 0,
         control_port: int = 0,
+        old_imap_greeting: bool = False,
     ) -> None:
         declared = declaration or contoso()
         self.world = World(
@@ -76,8 +89,20 @@ class Microsoft365:
         self.ca_file = directory / "ca.pem"
         self._declared = declared
         self._certificates = ServerCertificates()
-        self._mint = Mint(key or make_key())
-        self._ports = {ENTRA: entra_port, SMTP: smtp_port}
+        key = key or make_key()
+        self._mint = Mint(key)
+        self.cluster = Issuer(key, CLUSTER)
+        self.consents = Consents(self.world)
+        self._identity = IdentityEndpoint(self.world, self._mint)
+        self._identity_port = 0
+        self._ports = {
+            ENTRA: entra_port,
+            SMTP: smtp_port,
+            IMAP: imap_port,
+            POP: pop_port,
+            PARTNER: partner_imap_port,
+        }
+        self._imap_manner = OLD_EXCHANGE if old_imap_greeting else EXCHANGE
         self._control_port = control_port
         self._doors: dict[str, Door] = {}
         self._changing = asyncio.Lock()
@@ -88,19 +113,27 @@ class Microsoft365:
         for name, certificate in self._declared.client_certificates.items():
             certificate.write(self.directory / f"{name}.pem")
         async with AsyncExitStack() as starting:
-            entra = Entra(self.world, self._mint, lambda: self._context(ENTRA))
+            desk = Desk(self.world, self.consents, (self.cluster,))
+            entra = Entra(desk, self._mint, lambda: self._context(ENTRA))
             exchange = Exchange(self.world, self._mint, lambda: self._context(SMTP))
             await entra.start()
             starting.push_async_callback(entra.stop)
-            for name, serve in ((ENTRA, entra.serve), (SMTP, exchange.serve)):
+            imap = self._imap(IMAP, self._imap_manner)
+            partner = self._imap(PARTNER, FOREIGN)
+            pop = Pop(self.world, self._mint, lambda: self._context(POP))
+            servers = {
+                ENTRA: entra.serve,
+                SMTP: exchange.serve,
+                IMAP: imap.serve,
+                POP: pop.serve,
+                PARTNER: partner.serve,
+            }
+            for name, serve in servers.items():
                 door = self._doors[name] = Door(serve, self._ports[name])
                 starting.push_async_callback(door.close)
                 await door.open()
-            runner = web.AppRunner(Control(self).app, access_log=None)
-            starting.push_async_callback(runner.cleanup)
-            await runner.setup()
-            await web.TCPSite(runner, HOST, self._control_port).start()
-            self._control_port = runner.addresses[0][1]
+            self._control_port = await _listen(Control(self).app, self._control_port, starting)
+            self._identity_port = await _listen(self._identity.app, 0, starting)
             self._running = starting.pop_all()
         return self
 
@@ -123,6 +156,31 @@ class Microsoft365:
     def smtp_port(self) -> int:
         """The port of Exchange Online (SMTP with STARTTLS)."""
         return self._doors[SMTP].port
+
+    @property
+    def imap_port(self) -> int:
+        """The port of Exchange Online's IMAP (TLS from the first byte)."""
+        return self._doors[IMAP].port
+
+    @property
+    def pop_port(self) -> int:
+        """The port of Exchange Online's POP (TLS from the first byte)."""
+        return self._doors[POP].port
+
+    @property
+    def partner_imap_port(self) -> int:
+        """The port of another provider's IMAP (TLS from the first byte), where mailboxes have passwords."""
+        return self._doors[PARTNER].port
+
+    @property
+    def identity_url(self) -> str:
+        """Where the identity endpoint of the host is (plain HTTP), as AZURE_POD_IDENTITY_AUTHORITY_HOST names it."""
+        return f"http://{HOST}:{self._identity_port}"
+
+    @property
+    def app_service(self) -> dict[str, str]:
+        """What App Service puts into the environment of its apps."""
+        return {"IDENTITY_ENDPOINT": f"{self.identity_url}/msi/token", "IDENTITY_HEADER": self._identity.header}
 
     @property
     def control_url(self) -> str:
@@ -149,8 +207,16 @@ class Microsoft365:
         await self._follow(faults)
 
     def _context(self, server: str) -> ssl.SSLContext:
-        bad = self.world.wire_setting(server, BadCertificate)
-        return self._certificates.context(bad.problem if bad else None)
+        fault = self.world.other_certificate(server)
+        match fault.settings if fault else None:
+            case BadCertificate(problem=problem):
+                return self._certificates.context(problem)
+            case EndingCertificate(days=days) if fault is not None:
+                return self._certificates.ending(fault.id, days)
+        return self._certificates.context(None)
+
+    def _imap(self, server: str, manner: Manner) -> Imap:
+        return Imap(self.world, self._mint, lambda: self._context(server), server=server, manner=manner)
 
     async def _follow(self, changed: tuple[Fault, ...]) -> None:
         """Make the ports agree with the faults.
@@ -167,6 +233,16 @@ class Microsoft365:
                     door.drop_connections()
 
 
+async def _listen(app: web.Application, port: int, starting: AsyncExitStack) -> int:
+    """Serve plain HTTP on loopback until the end; the port."""
+    runner = web.AppRunner(app, access_log=None)
+    starting.push_async_callback(runner.cleanup)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, port).start()
+    listening: int = runner.addresses[0][1]
+    return listening
+
+
 def _concerns_handshake(fault: Fault) -> bool:
     settings = fault.settings
-    return isinstance(settings, BadCertificate) or (isinstance(settings, AtPhase) and settings.phase == "tls")
+    return isinstance(settings, OtherCertificate) or (isinstance(settings, AtPhase) and settings.phase == "tls")

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-SMTP_ROLE = (
-    "SMTP.SendAsApp"  # the app role of SMTP; Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth"
-)
+# App roles and delegated scopes; Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth".
+SMTP_ROLE, SMTP_SCOPE = "SMTP.SendAsApp", "SMTP.Send"
+IMAP_ROLE, IMAP_SCOPE = "IMAP.AccessAsApp", "IMAP.AccessAsUser.All"
+POP_ROLE, POP_SCOPE = "POP.AccessAsApp", "POP.AccessAsUser.All"
+
+FEDERATION_AUDIENCE = "api://AzureADTokenExchange"  # Microsoft, "Workload identity federation"
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _END = datetime(2099, 12, 31, tzinfo=UTC)  # far: a declared credential dies by a fault, not by the calendar
@@ -29,6 +32,14 @@ class Permission(StrEnum):
     OK = "ok"
     PROPAGATING = "propagating"
     NONE = "none"
+
+
+class OnHost(StrEnum):
+    """Whether an app is a managed identity of the host, and which sort of it."""
+
+    NO = "no"
+    SYSTEM = "system"
+    USER = "user"
 
 
 class Throttle(StrEnum):
@@ -53,6 +64,7 @@ class Tenant:
     exists: bool = True
     smtp_auth_disabled: bool = False
     throttled: bool = False
+    device_code_blocked: bool = False  # by a Conditional Access policy for authentication flows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +110,20 @@ def _thumbprint(digest: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class App:
-    """An app registration and its enterprise application in one tenant.
+class FederatedCredential:
+    """A trust in the tokens of another issuer. All three are compared letter by letter."""
 
-    `exchange_registered`: whether `New-ServicePrincipal` was run in Exchange with the right object id.
+    issuer: str
+    subject: str
+    audience: str = FEDERATION_AUDIENCE
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app registration and its enterprise application in one tenant, or a managed identity (`on_host`).
+
+    `exchange_registered`: whether `New-ServicePrincipal` was run in Exchange with the right object id. `scopes` are the
+    delegated permissions that users have consented to; `public_client`: whether it may go without a credential of its own.
     """
 
     name: str
@@ -110,6 +132,11 @@ class App:
     object_id: str
     secrets: tuple[Secret, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    federated: tuple[FederatedCredential, ...] = ()
+    on_host: OnHost = OnHost.NO
+    public_client: bool = False
+    scopes: tuple[str, ...] = ()
+    refresh_life: timedelta = timedelta(days=90)  # of an unused refresh token; Microsoft, "Refresh tokens"
     roles: tuple[str, ...] = (SMTP_ROLE,)
     exists: bool = True
     enabled: bool = True
@@ -126,6 +153,10 @@ class Mailbox:
     `rbac_apps` are client ids with "Application SMTP.SendAsApp" by RBAC for Applications, which works without the
     role in the token and without a mailbox permission. `send_as` lists the addresses a message may come from; when
     none are declared it is the mailbox's own.
+
+    `imap_enabled` and `pop_enabled` are switches of `Set-CASMailbox`; `disconnected` is trouble behind them, on
+    Microsoft's side. `delivery_delay_s`, `loses_mail` and `junks_mail` hold for mail from and to this mailbox. A mailbox
+    of another provider has a `password` and no tenant: Exchange only delivers to it.
     """
 
     address: str
@@ -140,6 +171,17 @@ class Mailbox:
     busy: bool = False
     throttle: Throttle | None = None
     daily_recipients: int = 10_000  # per 24 hours; Microsoft, "SMTP submission improvements"
+    licensed: bool = True
+    imap_enabled: bool = True
+    pop_enabled: bool = True
+    disconnected: bool = False
+    imap_backoff_ms: int | None = None  # throttled, with the time that Exchange suggests to wait
+    password: str | None = None
+    delivery_delay_s: float = 0.0
+    loses_mail: bool = False
+    junks_mail: bool = False
+    rewrites_message_id: bool = False
+    sessions_revoked_at: datetime | None = None  # its user's: what was granted until then is not good any more
 
     def may_send_as(self, address: str) -> bool:
         """Whether a message from this mailbox may carry this address as its sender."""

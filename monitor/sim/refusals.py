@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 ERROR_PAGE = "https://login.microsoftonline.com/error?code={code}"
 
+# What comes with some codes as `suberror`; seen on the wire, in public issue threads.
+_SUBERRORS = {50173: "bad_token", 65001: "consent_required", 700082: "bad_token"}
+
+_FEDERATION = (
+    "Check your federated identity credential Subject, Audience and Issuer against the presented assertion. "
+    "https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+)
+
 _STATUS = {"invalid_client": 401, "temporarily_unavailable": 429}
 
 # code: (OAuth error, sentence)
@@ -22,10 +30,15 @@ _TABLE: dict[int, tuple[str, str]] = {
         "invalid_scope",
         "Provided value for the input parameter scope is not valid because it contains more than one resource. Scope {scope} is not valid.",
     ),
+    50013: ("invalid_client", "Assertion failed signature validation."),
     50027: ("invalid_request", "JWT token is invalid or malformed."),
     50059: (
         "invalid_request",
         "No tenant-identifying information found in either the request or implied by any provided credentials.",
+    ),
+    50173: (
+        "invalid_grant",
+        "The provided grant has expired due to it being revoked, a fresh auth token is needed. The user might have changed or reset their password. The grant was issued on '{issued}' and the TokensValidFrom date (before which tokens are not valid) for this user is '{valid_from}'.",
     ),
     50196: (
         "invalid_grant",
@@ -35,7 +48,25 @@ _TABLE: dict[int, tuple[str, str]] = {
         "invalid_grant",
         "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance.",
     ),
+    65001: (
+        "invalid_grant",
+        "The user or administrator has not consented to use the application with ID '{client_id}' named '{name}'. Send an interactive authorization request for this user and resource.",
+    ),
+    65004: ("authorization_declined", "User declined to consent to access the app."),
     70003: ("unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
+    70016: (
+        "authorization_pending",
+        "OAuth 2.0 device flow error. Authorization is pending. Continue polling.",
+    ),
+    70018: (
+        "bad_verification_code",
+        "Invalid verification code due to User typing in wrong user code for device code flow.",
+    ),
+    70019: ("expired_token", "Verification code expired. Have the user retry the sign-in."),
+    70021: (
+        "invalid_request",
+        "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion Subject: '{subject}'. Assertion Audience: '{audience}'. https://docs.microsoft.com/en-us/azure/active-directory/develop/workload-identity-federation",
+    ),
     90002: (
         "invalid_request",
         "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the correct cloud. Check with your subscription administrator, this may happen if there are no active subscriptions for the tenant.",
@@ -43,6 +74,10 @@ _TABLE: dict[int, tuple[str, str]] = {
     90055: (
         "temporarily_unavailable",
         "The server has terminated the request because there are too many requests in tenant '{tenant}'.",
+    ),
+    530036: (
+        "invalid_grant",
+        "The refresh token is not valid due to authentication flow checks by Conditional Access. Sign in again.",
     ),
     500011: (
         "invalid_resource",
@@ -68,12 +103,29 @@ _TABLE: dict[int, tuple[str, str]] = {
         "invalid_client",
         "{problem} [Reason - {reason}, Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app Id '{client_id}'. Review the documentation at https://docs.microsoft.com/en-us/graph/deployments to determine the corresponding service endpoint and https://docs.microsoft.com/en-us/graph/api/application-get?view=graph-rest-1.0&tabs=http to build a query request URL, such as 'https://graph.microsoft.com/beta/applications/{client_id}'].",
     ),
+    700082: (
+        "invalid_grant",
+        "The refresh token has expired due to inactivity. The token was issued on {issued} and was inactive for {life}.",
+    ),
+    700211: (
+        "invalid_client",
+        f"No matching federated identity record found for presented assertion issuer '{{issuer}}'. {_FEDERATION}",
+    ),
+    700212: (
+        "invalid_client",
+        f"No matching federated identity record found for presented assertion audience '{{audience}}'. {_FEDERATION}",
+    ),
+    700213: (
+        "invalid_client",
+        f"No matching federated identity record found for presented assertion subject '{{subject}}'. {_FEDERATION}",
+    ),
     900144: ("invalid_request", "The request body must contain the following parameter: '{parameter}'."),
     900561: ("invalid_request", "The endpoint only accepts POST requests. Received a {method} request."),
     1002012: (
         "invalid_scope",
         "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).",
     ),
+    9002313: ("invalid_grant", "Invalid request. Request is malformed or invalid."),
     7000112: ("unauthorized_client", "Application '{client_id}'({name}) is disabled."),
     7000215: (
         "invalid_client",
@@ -107,7 +159,9 @@ class Refused(Exception):  # noqa: N818  what happened to a request, not a mista
     def body(self, world: World, trace_id: str, correlation_id: str) -> dict[str, object]:
         """The error body as Entra ID writes it."""
         moment = f"{world.now():%Y-%m-%d %H:%M:%S}Z"
+        suberror = {"suberror": _SUBERRORS[self.code]} if self.code in _SUBERRORS else {}
         return {
+            **suberror,
             "error": self.error,
             "error_description": (
                 f"AADSTS{self.code}: {self.sentence} "

@@ -16,7 +16,8 @@ from email.policy import compat32
 from email.utils import parseaddr
 from typing import TYPE_CHECKING
 
-from monitor.sim.records import SMTP_ROLE, Permission, Throttle
+from monitor.sim.delivery import deliver
+from monitor.sim.records import SMTP_ROLE, SMTP_SCOPE, Permission, Throttle
 from monitor.sim.traffic import SESSIONS_PER_MAILBOX, Submission
 
 if TYPE_CHECKING:
@@ -78,11 +79,14 @@ class Bearer:
 
 @dataclass(frozen=True, slots=True)
 class LogOn:
-    """An authenticated session: the mailbox and the app that came for it, by RBAC or by a mailbox permission."""
+    """An authenticated session: the mailbox and the app that came for it.
+
+    `permitted`: it needs no mailbox permission, because of RBAC or because the mailbox's own user consented.
+    """
 
     mailbox: Mailbox
     app: str
-    by_rbac: bool
+    permitted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,21 +125,27 @@ def log_on(world: World, mint: Mint, bearer: Bearer) -> LogOn | str:
     if app is None or not app.exchange_registered:
         return AUTH_FAILED
     # RBAC for Applications counts for tokens without the role; with it, the mailbox permission decides (Microsoft,
-    # "Role Based Access Control for Applications: SMTP").
-    by_rbac = SMTP_ROLE not in claims.get("roles", ())
-    if by_rbac:
+    # "Role Based Access Control for Applications: SMTP"). A user who consented needs neither for the own mailbox.
+    permitted = SMTP_ROLE not in claims.get("roles", ())
+    if "scp" in claims:
+        own = str(claims["upn"]).lower() == mailbox.address.lower()
+        open_to_app = own and SMTP_SCOPE in str(claims["scp"]).split()
+    elif permitted:
         open_to_app = app.client_id in mailbox.rbac_apps
     else:
         open_to_app = not (mailbox.permission is Permission.NONE and mailbox.refused_at_auth)
-    return LogOn(mailbox, app.name, by_rbac) if open_to_app else AUTH_FAILED
+    return LogOn(mailbox, app.name, permitted) if open_to_app else AUTH_FAILED
 
 
 def submit(world: World, session: object, who: LogOn, envelope: Envelope, accepted: str) -> str:
-    """The reply to the final dot; the message and its reply are logged. `accepted` is the reply if it is taken."""
+    """The reply to the final dot; the message and its reply are logged, and what is taken is delivered.
+
+    `accepted` is the reply if it is taken.
+    """
     now = world.now()
     mailbox = world.mailbox(who.mailbox.address) or who.mailbox
     traffic = world.traffic_of(mailbox.address)
-    may_log_on = who.by_rbac or mailbox.permission is Permission.OK
+    may_log_on = who.permitted or mailbox.permission is Permission.OK
     has_thread = session in traffic.logged_on[:SESSIONS_PER_MAILBOX] and not mailbox.busy
     objections = _objections(world, mailbox, envelope, traffic, may_log_on=may_log_on, has_thread=has_thread)
     refusal, error = next(objections, (None, None))
@@ -144,6 +154,7 @@ def submit(world: World, session: object, who: LogOn, envelope: Envelope, accept
     if refusal is None:
         traffic.messages_accepted += 1
         traffic.recipients.append((now, len(envelope.recipients)))
+        deliver(world, mailbox, envelope)
     else:
         traffic.messages_refused += 1
     reply = refusal or accepted

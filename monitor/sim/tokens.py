@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import jwt
@@ -33,11 +34,22 @@ class Mint:
         self._key = key
         self._public = key.public_key()
 
-    def issue(self, world: World, app: App, *, audience: str, credential: str, lifetime_s: int) -> str:
-        """A signed v1.0 app-only token.
+    def issue(
+        self,
+        world: World,
+        app: App,
+        *,
+        audience: str,
+        credential: str,
+        lifetime_s: int,
+        user: str = "",
+        scopes: tuple[str, ...] = (),
+    ) -> str:
+        """A signed v1.0 token: app-only, or delegated in the name of a user.
 
-        `credential` is what the client proved itself with, as the claim `appidacr` says it: "1" a secret, "2" a
-        certificate (Microsoft, "Access token claims reference"). Without roles the claim is left out, as Entra does.
+        `credential` is what the client proved itself with, as the claim `appidacr` says it: "0" nothing, "1" a secret,
+        "2" a certificate or another assertion (Microsoft, "Access token claims reference"). Without roles the claim is
+        left out, as Entra does; delegated tokens have scopes instead.
         """
         issued = int(world.now().timestamp())
         issuer = ISSUER.format(tenant=app.tenant)
@@ -60,7 +72,11 @@ class Mint:
             "uti": world.rng.randbytes(11).hex(),
             "ver": "1.0",
         }
-        if app.roles and audience.startswith("https://outlook."):
+        if user:
+            person = str(uuid.uuid5(uuid.NAMESPACE_URL, user.lower()))
+            claims |= {"idtyp": "user", "scp": " ".join(scopes), "upn": user, "unique_name": user}
+            claims |= {"oid": person, "sub": person}
+        elif app.roles and audience.startswith("https://outlook."):
             claims["roles"] = list(app.roles)
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": _KEY_ID, "x5t": _KEY_ID})
 

@@ -111,12 +111,8 @@ class Wire(asyncio.Protocol):
         """Begin on an accepted socket, in clear text."""
         await asyncio.get_running_loop().connect_accepted_socket(lambda: self, sock)
 
-    async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
-        """Serve an accepted socket in TLS by another protocol; returns when the connection is over.
-
-        `Gone` when the handshake fails.
-        """
-        self._delegate = protocol
+    async def open_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        """Begin on an accepted socket, in TLS from the first byte. `Gone` when the handshake fails."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self, sock, ssl=context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
@@ -125,7 +121,22 @@ class Wire(asyncio.Protocol):
             raise Gone from error
         if self._transport is None:  # the peer left during the handshake without a word, which is not an error there
             raise Gone
+
+    async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext, protocol: asyncio.Protocol) -> None:
+        """Serve an accepted socket in TLS by another protocol; returns when the connection is over.
+
+        `Gone` when the handshake fails.
+        """
+        self._delegate = protocol
+        await self.open_tls(sock, context)
         await self._lost
+
+    async def accept_tls(self, sock: socket.socket, context: ssl.SSLContext, fault: Fault | None) -> None:
+        """Begin as `open_tls` does, or as a fault of the handshake wants it (`Gone`)."""
+        if fault is not None:
+            await self.open(sock)
+            await misbehave(self, fault, b"")
+        await self.open_tls(sock, context)
 
     @property
     def peer(self) -> str:

@@ -11,13 +11,14 @@ from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from monitor.sim.fault_settings import AtPhase, Settings, SmtpReply
+from monitor.sim.fault_settings import AtPhase, OtherCertificate, Settings, SmtpReply
 from monitor.sim.faults import Fault, FaultError, kind_named, read_settings
+from monitor.sim.mail import Store
 from monitor.sim.records import App, Mailbox, Tenant
 from monitor.sim.traffic import KEPT_SUBMISSIONS, Submission, Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
     from random import Random
 
@@ -53,6 +54,7 @@ class World:
         self._wire: list[Fault] = []
         self.traffic: dict[str, Traffic] = {}
         self.submissions: deque[Submission] = deque(maxlen=KEPT_SUBMISSIONS)
+        self._stores: dict[str, Store] = {}
         records: tuple[Record, ...] = (*tenants, *apps, *mailboxes)
         for record in records:
             self.declare(record)
@@ -94,6 +96,13 @@ class World:
         """The counters of a mailbox."""
         return self.traffic.setdefault(address.lower(), Traffic())
 
+    def store(self, address: str) -> Store:
+        """The folders of a mailbox."""
+        name = address.lower()
+        if name not in self._stores:
+            self._stores[name] = Store()
+        return self._stores[name]
+
     def check(self, name: object, subject: object, settings: Mapping[str, object]) -> tuple[Kind, str, Settings]:
         """What a fault would be. `FaultError` when there is no such fault, subject or setting."""
         kind = kind_named(name)
@@ -128,6 +137,8 @@ class World:
         for fault_id in list(self.faults):
             self.repair(fault_id)
         self.submissions.clear()
+        for store in self._stores.values():
+            store.clear()
         for address, traffic in self.traffic.items():
             self.traffic[address] = Traffic(open=traffic.open, most_open=traffic.open, logged_on=traffic.logged_on)
 
@@ -148,10 +159,14 @@ class World:
 
     def wire_setting(self, server: str, of: type[S]) -> S | None:
         """The settings of the latest fault of that sort."""
-        for fault in reversed(self._wire):
-            if fault.subject == server and isinstance(fault.settings, of):
-                return fault.settings
-        return None
+        return next((fault.settings for fault in self._with(server, of) if isinstance(fault.settings, of)), None)
+
+    def other_certificate(self, server: str) -> Fault | None:
+        """The latest fault by which a server shows another certificate than its own."""
+        return next(self._with(server, OtherCertificate), None)
+
+    def _with(self, server: str, of: type[Settings]) -> Iterator[Fault]:
+        return (one for one in reversed(self._wire) if one.subject == server and isinstance(one.settings, of))
 
     def uuid(self) -> str:
         """A random id (trace, correlation, token)."""

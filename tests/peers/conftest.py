@@ -14,8 +14,10 @@ import pytest
 from tests.peers.authority import PrivateCA, private_authority
 from tests.peers.available import PeerMissingError
 from tests.peers.dovecot import Dovecot, running_dovecot
+from tests.peers.mailboxes import PASSWORD, Mailboxes
 from tests.peers.oidc import Oidc, running_oidc
 from tests.peers.postfix import Postfix, running_postfix
+from tests.peers.process import free_port
 from tests.peers.prometheus import Prometheus, Promtool, running_prometheus
 from tests.peers.prometheus import promtool as find_promtool
 
@@ -56,6 +58,19 @@ def oidc(private_ca: PrivateCA) -> Iterator[Oidc]:
 def dovecot(private_ca: PrivateCA, oidc: Oidc) -> Iterator[Dovecot]:
     """Submission and IMAP that accept the issuer's tokens."""
     yield from required(lambda: running_dovecot(private_ca, oidc))
+
+
+@pytest.fixture(scope="session")
+def elsewhere(private_ca: PrivateCA, oidc: Oidc) -> Iterator[Dovecot]:
+    """Somebody else's Dovecot: the recipient has a password there, and nobody answers when it asks about tokens."""
+    yield from required(
+        lambda: running_dovecot(
+            private_ca,
+            oidc,
+            passwords={Mailboxes().recipient: PASSWORD},
+            introspection_url=f"https://localhost:{free_port()}/introspect",
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real Dovecot: submission with STARTTLS, IMAP with implicit TLS, LMTP, and the auth server that Postfix asks.
+"""A real Dovecot: submission with STARTTLS, IMAP and POP with both, LMTP, and the auth server that Postfix asks.
 
 XOAUTH2 and OAUTHBEARER tokens are checked against the issuer's public key, on this machine (`introspection_mode =
 local`). Like Entra ID's, they carry no mailbox: a token of the tenant opens every mailbox but the disabled one. The
@@ -14,7 +14,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -27,7 +27,7 @@ from tests.peers.oidc import Oidc
 from tests.peers.process import HOST, accepts, free_port, running, temporary_home, wait_until
 from tests.peers.relay import running_relay
 
-PACKAGES = "dovecot-core dovecot-imapd dovecot-submissiond dovecot-lmtpd"
+PACKAGES = "dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-lmtpd"
 _MODULES = Path("/usr/lib/dovecot")
 _AUTH = "auth-postfix"
 _LMTP = "lmtp-postfix"
@@ -44,6 +44,12 @@ class Dovecot:
     offered before STARTTLS too, because a client at the server's own address counts as secure."""
     imap_port: int
     """IMAP with implicit TLS."""
+    imap_clear_port: int
+    """IMAP with STARTTLS."""
+    pop_port: int
+    """POP with implicit TLS."""
+    pop_clear_port: int
+    """POP with STLS."""
     auth_socket: Path
     """For Postfix's smtpd_sasl_path."""
     lmtp_socket: Path
@@ -69,14 +75,27 @@ class Dovecot:
 
 
 @contextmanager
-def running_dovecot(authority: PrivateCA, oidc: Oidc) -> Iterator[Dovecot]:
-    """A Dovecot, as root or as an ordinary user; PeerMissingError when a package of it is missing or of another age."""
+def running_dovecot(
+    authority: PrivateCA,
+    oidc: Oidc,
+    *,
+    passwords: Mapping[str, str] | None = None,
+    introspection_url: str | None = None,
+) -> Iterator[Dovecot]:
+    """A Dovecot, as root or as an ordinary user; PeerMissingError when a package of it is missing or of another age.
+
+    With `passwords`, these mailboxes may log in by password too. With `introspection_url`, tokens are not checked here:
+    that URL is asked about each.
+    """
     binary = _binary()
     with temporary_home("dovecot") as home, running_relay(home / "run" / _LMTP) as relay_port:
         server = Dovecot(
             host="localhost",
             submission_port=free_port(),
             imap_port=free_port(),
+            imap_clear_port=free_port(),
+            pop_port=free_port(),
+            pop_clear_port=free_port(),
             auth_socket=home / "run" / _AUTH,
             lmtp_socket=home / "run" / _LMTP,
             log_file=home / "log",
@@ -85,17 +104,25 @@ def running_dovecot(authority: PrivateCA, oidc: Oidc) -> Iterator[Dovecot]:
             mail_directory=home / "mail",
         )
         configuration = _write(home, server, authority, oidc, relay_port)
+        _write_passwords(home, configuration, passwords or {})
+        if introspection_url is not None:
+            (home / "oauth2").write_text(_INTROSPECTED.format(url=introspection_url, ca_file=authority.ca_file))
         with running(
             [binary, "-F", "-c", configuration],
             log=server.log_file,
-            ready=lambda: server.lmtp_socket.exists() and accepts(server.submission_port) and accepts(server.imap_port),
+            ready=lambda: (
+                server.lmtp_socket.exists()
+                and accepts(server.submission_port)
+                and accepts(server.imap_port)
+                and accepts(server.pop_port)
+            ),
         ):
             yield server
 
 
 def _binary() -> Path:
     binary = program("dovecot", PACKAGES)
-    for service in ("imap-login", "submission-login", "lmtp"):
+    for service in ("imap-login", "pop3-login", "submission-login", "lmtp"):
         if not (_MODULES / service).exists():
             raise PeerMissingError(f"Dovecot lacks {service}: apt-get install {PACKAGES}")
     version = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True).stdout.strip()
@@ -136,6 +163,15 @@ def _write(home: Path, server: Dovecot, authority: PrivateCA, oidc: Oidc, relay_
     return configuration
 
 
+def _write_passwords(home: Path, configuration: Path, passwords: Mapping[str, str]) -> None:
+    """A way to log in beside that by token, where somebody has a password."""
+    if passwords:
+        (home / "passwords").write_text(
+            "".join(f"{address}:{{PLAIN}}{password}\n" for address, password in passwords.items())
+        )
+        configuration.write_text(configuration.read_text() + _PASSWORDS.format(home=home))
+
+
 @dataclass(frozen=True, slots=True)
 class _Roles:
     """The users Dovecot runs its parts as: Debian's when root starts it, else whoever starts it."""
@@ -156,7 +192,7 @@ class _Roles:
 
 
 # Only root can change the root directory, and nothing is gained by it here.
-_CHROOTED = ("anvil", "imap-login", "submission-login", "stats")
+_CHROOTED = ("anvil", "imap-login", "pop3-login", "submission-login", "stats")
 
 # Any token of the tenant opens every mailbox: `tid` is compared with the tenant, not with the mailbox.
 _OAUTH2 = """\
@@ -166,6 +202,25 @@ issuers = {issuer}
 scope = {scope}
 username_attribute = tid
 username_format = {tenant}
+"""
+
+_INTROSPECTED = """\
+introspection_mode = post
+introspection_url = {url}
+tls_ca_cert_file = {ca_file}
+timeout_msecs = 2000
+username_attribute = sub
+active_attribute = active
+active_value = true
+"""
+
+_PASSWORDS = """\
+auth_mechanisms = xoauth2 oauthbearer plain
+passdb {{
+  driver = passwd-file
+  mechanisms = plain
+  args = {home}/passwords
+}}
 """
 
 _CONFIGURATION = """\
@@ -183,7 +238,7 @@ mail_location = maildir:{server.mail_directory}/%u
 
 listen = {host}
 hostname = localhost
-protocols = imap submission lmtp
+protocols = imap pop3 submission lmtp
 ssl = required
 ssl_cert = <{authority.certificate_file}
 ssl_key = <{authority.key_file}
@@ -198,9 +253,22 @@ service anvil {{
 }}
 mail_max_userip_connections = 0
 
+namespace inbox {{
+  inbox = yes
+  mailbox "Junk Email" {{
+    special_use = \\Junk
+    auto = create
+  }}
+  mailbox "Sent Items" {{
+    special_use = \\Sent
+    auto = create
+  }}
+}}
+
 # A token alone opens nothing: its user must be on this list, and then the token decides.
 passdb {{
   driver = passwd-file
+  mechanisms = xoauth2 oauthbearer
   args = {home}/logins
   result_success = continue
   result_failure = return-fail
@@ -226,10 +294,18 @@ service submission-login {{
 }}
 service imap-login {{
   inet_listener imap {{
-    port = 0
+    port = {server.imap_clear_port}
   }}
   inet_listener imaps {{
     port = {server.imap_port}
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {server.pop_clear_port}
+  }}
+  inet_listener pop3s {{
+    port = {server.pop_port}
   }}
 }}
 service lmtp {{

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 DOMAIN = "canary.test"  # RFC 2606: never a real one
+# Where passwords are taken: quote, backslash, blank and more than ASCII, which a login by IMAP must be able to say.
+PASSWORD = 'p"a\\ss wörd'
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.model import Kind, Outcome, Phase
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Tenant
+from checks.core.target import App, Cloud, Credential, Endpoint, Inbox, Mailbox, Tenant
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 
@@ -51,6 +51,11 @@ def mailbox(owner: Credential, address: str) -> Mailbox:
     return Mailbox(id=address.partition("@")[0], address=Address(address), credential=owner, endpoint=owner.cloud.smtp)
 
 
+def inbox(address: str) -> Inbox:
+    """Where a canary goes; nobody reads it here."""
+    return Inbox(id="recipient", address=Address(address), endpoint=Endpoint(host="localhost", port=993))
+
+
 async def run(check: str, target: Target, settings: Settings | None = None) -> Result:
     """One run with a kit of its own."""
     known = CHECKS[check]
@@ -84,7 +89,7 @@ async def test_auth_passes_at_dovecot(oidc: Oidc, dovecot: Dovecot, app: str) ->
 
 async def test_a_canary_arrives_by_way_of_postfix(oidc: Oidc, postfix: Postfix, dovecot: Dovecot) -> None:
     """What the canary check reports as sent stands in the recipient's mailbox under that id."""
-    settings = CHECKS["canary"].settings(to=(Address(postfix.mailboxes.recipient),))
+    settings = CHECKS["canary"].settings(to=(inbox(postfix.mailboxes.recipient),))
     result = await run("canary", mailbox(credential(oidc, postfix.port), postfix.mailboxes.sender), settings)
     assert (Outcome.PASS, ()) == (result.outcome, result.findings)
     sent = result.facts[-1]
@@ -110,14 +115,14 @@ async def test_a_disabled_user_is_refused_at_auth(oidc: Oidc, dovecot: Dovecot) 
 
 async def test_a_foreign_sender_is_refused_at_rcpt(oidc: Oidc, postfix: Postfix) -> None:
     """A sender that the login does not own passes AUTH and MAIL and is refused at RCPT, by name of the sender."""
-    settings = CHECKS["canary"].settings(to=(Address(postfix.mailboxes.recipient),))
+    settings = CHECKS["canary"].settings(to=(inbox(postfix.mailboxes.recipient),))
     result = await run("canary", mailbox(credential(oidc, postfix.port), postfix.mailboxes.foreign), settings)
     assert ("smtp.sender_refused", Phase.RCPT) == (result.worst.cause, result.worst.evidence.phase)
 
 
 async def test_an_unknown_recipient_is_blamed_on_the_recipient(oidc: Oidc, postfix: Postfix) -> None:
     """A recipient that the server does not know is refused at RCPT, and the cause is the recipient."""
-    settings = CHECKS["canary"].settings(to=(Address(postfix.mailboxes.unknown),))
+    settings = CHECKS["canary"].settings(to=(inbox(postfix.mailboxes.unknown),))
     result = await run("canary", mailbox(credential(oidc, postfix.port), postfix.mailboxes.sender), settings)
     assert ("exchange.recipient_unknown", Phase.RCPT) == (result.worst.cause, result.worst.evidence.phase)
     assert postfix.mailboxes.unknown not in repr(result)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import urllib.parse
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,17 @@ import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, HR_ID, TENANT_ID
+from monitor.sim.consents import Consent
+from monitor.sim.contoso import (
+    BILLING_ID,
+    BILLING_SECRET,
+    CLUSTER_ID,
+    CLUSTER_SUBJECT,
+    DESK_ID,
+    DESK_SCOPES,
+    HR_ID,
+    TENANT_ID,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,6 +134,44 @@ class Peer:
             "client_assertion": signed,
             "scope": SCOPE,
         }
+
+    def federated_form(self, assertion: str | None = None) -> dict[str, str]:
+        """A proper token request of cluster-mailer, with a token of its cluster or another one."""
+        return {
+            "grant_type": "client_credentials",
+            "client_id": CLUSTER_ID,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "client_assertion": assertion or self.office.cluster.token(CLUSTER_SUBJECT, datetime.now(UTC)),
+            "scope": SCOPE,
+        }
+
+    def refresh_token(self, user: str = BILLING, age: timedelta = timedelta(days=1)) -> str:
+        """A refresh token of desk-mailer, given out some time ago."""
+        consent = Consent(DESK_ID, user, "https://outlook.office.com", DESK_SCOPES, datetime.now(UTC) - age)
+        return self.office.consents.give_token(consent)
+
+    def refresh_form(self, token: str | None = None, **changes: str) -> dict[str, str]:
+        """A proper token request of desk-mailer."""
+        return {
+            "grant_type": "refresh_token",
+            "client_id": DESK_ID,
+            "refresh_token": token or self.refresh_token(),
+            "scope": "https://outlook.office.com/SMTP.Send offline_access openid profile",
+            **changes,
+        }
+
+    def host_token(self, query: str = "", **headers: str) -> Answer:
+        """One request to the identity endpoint of a virtual machine."""
+        connection = http.client.HTTPConnection(self.office.identity_url[7:], timeout=self.timeout)
+        try:
+            path = (
+                f"/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://outlook.office365.com{query}"
+            )
+            connection.request("GET", path, headers={"Metadata": "true", **headers})
+            with connection.getresponse() as response:
+                return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
 
     def token(self, **changes: str) -> str:
         """A fresh token of billing-mailer."""

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, HR_ID, TENANT_ID
-from monitor.sim.grants import RESOURCES
+from monitor.sim.scopes import RESOURCES
 from tests.sim.sim_peer import SCOPE, Answer, Peer
 
 if TYPE_CHECKING:

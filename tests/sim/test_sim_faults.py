@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import imaplib
 import json
+import poplib
 import smtplib
 import socket
+from itertools import count
 from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from monitor.sim import KINDS, FaultError, Microsoft365
 from monitor.sim.contoso import TENANT_ID
 from monitor.sim.fault_settings import PHASES, SMTP_PHASES, AtPhase
+from tests.sim.reading import arrival_seen, certificate_end, imap_seen, pop_seen
 from tests.sim.sim_peer import BILLING, CANARY, Peer, exchange, xoauth2
 
 if TYPE_CHECKING:
@@ -22,7 +26,16 @@ if TYPE_CHECKING:
     from monitor.sim.faults import Kind
 
 SUBJECTS = {"tenant": ("contoso.example",), "app": ("billing-mailer", "hr-portal"), "mailbox": (BILLING,)}
-FAULT_OF = {"secret": "billing-mailer", "certificate": "hr-portal"}  # which app a credential's fault can be seen at
+# Which app a credential's fault can be seen at.
+FAULT_OF = {
+    "secret": "billing-mailer",
+    "certificate": "hr-portal",
+    "federation": "cluster-mailer",
+    "host_identity": "host-mailer",
+    "refresh_token": "desk-mailer",
+    "delegated": "desk-mailer",
+    "public_client": "desk-mailer",
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "drip": {"seconds_per_byte": 5},
     "smtp_reply": {"reply": "421 4.3.2 Service not active"},
@@ -31,6 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 PATIENCE_S = 0.5  # how long a client waits where something is broken; healthy answers have ten seconds
 MESSAGE = f"From: {BILLING}\r\n\r\nBody.\r\n"
+IDENTS = count()  # of messages, so that each is found again
 
 
 def cases() -> Iterator[Any]:
@@ -74,10 +88,15 @@ def attempt(what: Callable[[], str]) -> str:
         return what()
     except (smtplib.SMTPException, http.client.HTTPException, OSError, ValueError, KeyError) as error:
         return type(error).__name__
+    except (imaplib.IMAP4.error, poplib.error_proto) as error:
+        return str(error)[:60]
 
 
-async def seen(peer: Peer, patience_s: float) -> list[str]:
-    """What clients see of the whole office: discovery, two tokens, a refused log-on, a message."""
+async def seen(peer: Peer, patience_s: float, kind: Kind, subject: str) -> list[str]:
+    """What clients see of the office: discovery, two tokens, a refused log-on, a message, and where mail is read.
+
+    A fault of one server is looked for at that server, because clients of all would take too long.
+    """
     peer.timeout = patience_s
 
     def discovery() -> str:
@@ -100,7 +119,21 @@ async def seen(peer: Peer, patience_s: float) -> list[str]:
     def safely(form: dict[str, str]) -> Callable[[], str]:
         return lambda: token(form)
 
-    clients = (discovery, safely(peer.secret_form()), safely(peer.certificate_form()), refused, message)
+    clients = [discovery, safely(peer.secret_form()), safely(peer.certificate_form()), refused, message]
+    if kind.subject != "server":
+        clients += [safely(peer.federated_form()), safely(peer.refresh_form())]
+        clients.append(lambda: str(peer.host_token().status))
+    reading = {
+        "imap": lambda: imap_seen(peer),
+        "pop": lambda: pop_seen(peer),
+        "arrival": lambda: arrival_seen(peer, f"seen{next(IDENTS)}"),
+    }
+    if kind.subject == "mailbox":
+        clients += reading.values()
+    if kind.subject == "server" and subject in reading:
+        clients = [reading[subject]]
+    if kind.name == "certificate_ends_soon":
+        clients.append(lambda: str(certificate_end(peer, subject)))
     return await asyncio.gather(*(asyncio.to_thread(attempt, one) for one in clients))
 
 
@@ -111,11 +144,11 @@ async def test_a_fault_is_seen_while_it_lasts(
     office: Microsoft365, peer: Peer, kind: Kind, subject: str, settings: dict[str, Any]
 ) -> None:
     """Each fault changes what a client sees, and its repair changes it back."""
-    healthy = await seen(peer, 10.0)
+    healthy = await seen(peer, 10.0, kind, subject)
     fault = await office.inject(kind.name, subject, settings)
-    broken = await seen(peer, PATIENCE_S)
+    broken = await seen(peer, PATIENCE_S, kind, subject)
     await office.repair(fault.id)
-    repaired = await seen(peer, 10.0)
+    repaired = await seen(peer, 10.0, kind, subject)
     assert healthy != broken
     assert healthy == repaired
 
@@ -137,7 +170,8 @@ async def test_a_fault_can_be_told_and_injected_again(
     [
         ("volcano", "smtp", {}, "unknown fault 'volcano'; known are app_disabled,"),
         (7, "smtp", {}, "unknown fault 7;"),
-        ("refused", "imap", {}, "refused: subject: 'imap' is none of smtp, entra"),
+        ("refused", "ftp", {}, "refused: subject: 'ftp' is none of smtp, entra, imap, pop"),
+        ("unavailable", "smtp", {}, "unavailable: subject: 'smtp' is none of imap, pop"),
         ("http_redirect", "smtp", {}, "http_redirect: subject: 'smtp' is none of entra"),
         ("secret_expired", "nobody", {}, "secret_expired: subject: there is no app 'nobody'"),
         ("mailbox_full", "billing-mailer", {}, "mailbox_full: subject: there is no mailbox 'billing-mailer'"),

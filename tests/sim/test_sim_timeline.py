@@ -162,7 +162,7 @@ async def test_a_fault_that_somebody_else_repaired_is_passed_over() -> None:
         ("- {at: soon, fault: refused, subject: smtp}", "step 1: at: expected a duration"),
         ("- {at: 5s, fault: refused, subject: 7}", "step 1: refused: subject: expected the name of a server, got 7"),
         ("- {at: 5s, fault: volcano, subject: smtp}", "step 1: unknown fault 'volcano'"),
-        ("- {at: 5s, fault: refused, subject: imap}", "step 1: refused: subject: 'imap' is none of smtp, entra"),
+        ("- {at: 5s, fault: refused, subject: ftp}", "step 1: refused: subject: 'ftp' is none of smtp, entra"),
         ("- {at: 5s, fault: silent, subject: smtp}", "step 1: silent: phase: Field required"),
         ("- {at: 5s, fault: mailbox_full, subject: x@y}", "step 1: mailbox_full: subject: there is no mailbox 'x@y'"),
         ("- {at: 5s, fault: refused, subject: smtp, repair_at: 5s}", "step 1: repair_at: expected a time after at"),
