@@ -35,11 +35,11 @@ def framed(name: str, title: str, about: str, rows: Rows) -> model.Dashboard:
 
 
 def _choice(label: str) -> QueryVariable:
-    """Any number of the values that a label has, all of them at first."""
+    """Any number of the values that a label has, all of them at first, and with them what has no such label: an endpoint."""
     query = values(label, _TOLD_BY[label])
     made = QueryVariable(label).label(label.capitalize()).datasource(SOURCE).sort(model.VariableSort.NATURAL_ASC)
     made.query({"query": query, "refId": label}).refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED)
-    made.multi(multi=True).include_all(include_all=True).all_value(".+")
+    made.multi(multi=True).include_all(include_all=True).all_value(".*")
     return made.current(model.VariableOption(text=["All"], value=["$__all"]))
 
 

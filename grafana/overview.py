@@ -38,7 +38,7 @@ LAST_SUCCESS = Values(unit="dateTimeFromNow", words={"0": Word("never", BAD)})
 
 Panels = Iterator[Builder[model.Panel]]
 
-WATCH = ("check", "tenant", "app", "credential", "mailbox")
+WATCH = ("check", "tenant", "app", "credential", "mailbox", "inbox", "endpoint")
 
 
 def dashboard() -> model.Dashboard:
@@ -137,7 +137,7 @@ def _broken() -> Panels:
             height=8,
             values=Values(unit="short", none="Nothing is broken."),
         ),
-        ("cause", "phase", "mailbox", "app", "tenant", "check", "credential"),
+        ("cause", "phase", "mailbox", "inbox", "endpoint", "app", "tenant", "check", "credential"),
         Column("State", failing.with_value_of(gauge("watch_firing").max(*WATCH)), STATE),
         Column(
             "Last success",
@@ -153,7 +153,7 @@ def _broken() -> Panels:
             height=8,
             values=STATE_OVER_TIME,
         ),
-        Query(once_above(0, "watch_firing").max(*WATCH), "{{check}} {{app}} {{mailbox}}"),
+        Query(once_above(0, "watch_firing").max(*WATCH), "{{check}} {{app}} {{mailbox}}{{inbox}}{{endpoint}}"),
     )
     yield lines(
         Panel(

@@ -28,11 +28,13 @@ from monitor.alerts.outbox import Outbox
 from monitor.alerts.render import Message, render
 from monitor.alerts.words import Words
 from monitor.config import ConfigurationError
+from monitor.config.changes import Changes, Stamps, stamps
 from monitor.model import Beat, Incident, Notice, Reloaded, Restored, Skipped
 from monitor.pipeline import Pipeline
-from monitor.plan import Difference, Plan, difference
+from monitor.plan import Difference, difference
 from monitor.prepared import Prepared, prepare
 from monitor.runner import Runner
+from monitor.selfcheck import SelfCheck
 from monitor.sinks import Sink, Sinks
 from monitor.sinks.metrics import Metrics
 from monitor.store import Store, StoreError
@@ -46,6 +48,7 @@ BEAT = 1.0  # seconds
 # Limits of the steps of a stop, in seconds: their sum leaves room below the ten seconds that init systems give at least.
 STORING_SECONDS = 3.0
 DELIVERING_SECONDS = 4.0
+LOOK_AT_FLEETS_EVERY = 10.0  # seconds
 PRUNE_EVERY = timedelta(hours=1)
 
 
@@ -61,6 +64,7 @@ class _Parts:
     runner: Runner
     ticker: Ticker
     outbox: Outbox
+    selfcheck: SelfCheck
 
 
 class Daemon:
@@ -106,14 +110,14 @@ class Daemon:
             web = serve(configuration.listen, metrics=self._metrics, readiness=self._lacks, reload=self.reload)
             self.address = await stack.enter_async_context(web)
             store = await stack.enter_async_context(Store.open(configuration.store_url, self._clock))
-            kit = await stack.enter_async_context(
-                open_kit(clock=self._clock, ehlo_name=configuration.network.ehlo_name)
-            )
+            kit = await stack.enter_async_context(open_kit(clock=self._clock, network=configuration.network))
             parts = self._assemble(prepared, store, kit)
             await self._restore(parts)
             async with asyncio.TaskGroup() as tasks:
                 pipeline = tasks.create_task(parts.pipeline.run(), name="pipeline")
                 others = [
+                    tasks.create_task(parts.selfcheck.run(parts.pipeline.accept), name="own network"),
+                    tasks.create_task(self._reload_when_fleets_change(parts), name="fleets"),
                     tasks.create_task(self._deliver(parts), name="outbox"),
                     tasks.create_task(self._beat(parts), name="beat"),
                     tasks.create_task(self._reload_when_wanted(), name="reload"),
@@ -131,7 +135,14 @@ class Daemon:
                     task.cancel()
 
     def _assemble(self, prepared: Prepared, store: Store, kit: Kit) -> _Parts:
-        pipeline = Pipeline(store=store, publish=self._sinks.publish, notify=self._notify, clock=self._clock)
+        selfcheck = SelfCheck(prepared.configuration.network.reach, kit)
+        pipeline = Pipeline(
+            store=store,
+            publish=self._sinks.publish,
+            notify=self._notify,
+            clock=self._clock,
+            fair=selfcheck.fair,
+        )
         runner = Runner(
             kit, CHECKS, accept=pipeline.accept, skipped=self._skipped, backed_off_until=pipeline.backed_off_until
         )
@@ -144,6 +155,7 @@ class Daemon:
             runner=runner,
             ticker=Ticker(self._clock, self._offer),
             outbox=self._outbox(prepared, store),
+            selfcheck=selfcheck,
         )
 
     def _outbox(self, prepared: Prepared, store: Store) -> Outbox:
@@ -172,7 +184,10 @@ class Daemon:
         patient = frozenset(name for name, check in CHECKS.items() if check.patient)
         parts.ticker.start(watches.values(), last_runs, patient)
         self.started.set()
-        self._sinks.publish([Reloaded(at=self._clock.now(), watches=len(watches), added=len(watches))])
+        warnings = _warnings(parts.prepared)
+        self._sinks.publish(
+            [Reloaded(at=self._clock.now(), watches=len(watches), added=len(watches), warnings=warnings)]
+        )
 
     async def _follow(self, parts: _Parts) -> None:
         """Let every part that follows a plan follow the one in force."""
@@ -204,7 +219,7 @@ class Daemon:
             parts.ticker.change(change)
             if prepared.configuration.channels != before.configuration.channels:
                 await parts.outbox.drain(DELIVERING_SECONDS)
-            self._sinks.publish([_reloaded(prepared.plan, change, self._clock)])
+            self._sinks.publish([_reloaded(prepared, change, self._clock)])
             return ()
 
     def _refused(self, problems: tuple[str, ...]) -> Sequence[str]:
@@ -218,6 +233,17 @@ class Daemon:
             self._reload_wanted.clear()
             for problem in await self.reload():
                 _log.error("not reloaded: %s", problem)
+
+    async def _reload_when_fleets_change(self, parts: _Parts) -> None:
+        """Look now and then whether a fleet's file has changed. The main file is read again only when that is asked for."""
+        while True:
+            followed = parts.prepared
+            _, *fleets = followed.configuration.files
+            changes = Changes(tuple(fleets))
+            while parts.prepared is followed:
+                await self._clock.sleep(LOOK_AT_FLEETS_EVERY)
+                if fleets and changes.due(await _now(changes)):
+                    self.want_reload()
 
     async def _deliver(self, parts: _Parts) -> None:
         """Run one outbox after another: a reload that changes channels ends the one before."""
@@ -275,6 +301,10 @@ class Daemon:
         return () if self._parts is not None else ("starting",)
 
 
+async def _now(changes: Changes) -> Stamps:
+    return await _in_thread(lambda: stamps(stamp.path for stamp in changes.read))
+
+
 def _words(prepared: Prepared) -> Words:
     return Words(prepared.plan, addresses="notices" in prepared.configuration.show_addresses)
 
@@ -302,10 +332,15 @@ async def _in_thread(work: Callable[[], T]) -> T:
         with_thread.shutdown(wait=False)
 
 
-def _reloaded(plan: Plan, change: Difference, clock: Clock) -> Reloaded:
+def _warnings(prepared: Prepared) -> tuple[str, ...]:
+    return tuple(str(warning) for warning in prepared.configuration.warnings)
+
+
+def _reloaded(prepared: Prepared, change: Difference, clock: Clock) -> Reloaded:
     return Reloaded(
         at=clock.now(),
-        watches=len(plan.watches),
+        watches=len(prepared.plan.watches),
+        warnings=_warnings(prepared),
         added=len(change.added),
         removed=len(change.removed),
         changed=len(change.changed),

@@ -240,7 +240,8 @@ class NoticeDelivered:
 class Reloaded:
     """Event: the configuration was read, at the start or again. With `errors` it was not taken and the old plan stays.
 
-    `watches` is how many the plan in force has; each error is one line that names file, line and key.
+    `watches` is how many the plan in force has; each error, and each warning of a row that was left out, is one line that
+    names file, line and key.
     """
 
     at: datetime
@@ -249,6 +250,7 @@ class Reloaded:
     removed: int = 0
     changed: int = 0
     errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -301,10 +303,14 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """One way to reach people: its name, and the Apprise URL, which is a secret."""
+    """One way to reach people: its name, and the Apprise URL, which is a secret.
+
+    `proxy` is the URL of the HTTP proxy that leads there, if it speaks HTTPS.
+    """
 
     name: str
     url: Secret
+    proxy: Secret | None = None
 
 
 Labels = Mapping[str, str]

@@ -11,14 +11,14 @@ import asyncio
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from checks.core.causes import table
 from checks.core.clock import Clock
-from checks.core.model import Result, Subject
-from checks.core.target import Inbox, Mailbox
+from checks.core.model import Fact, Result, Subject
+from checks.core.target import Inbox, Mailbox, Route
 from monitor.alerts.policy import ID_LENGTH, Told, decide, remind
 from monitor.canaries.delivery import verdict
 from monitor.canaries.ledger import Ledger
@@ -39,6 +39,7 @@ from monitor.model import (
     WatchState,
 )
 from monitor.plan import DELIVERY, Plan, watch_id
+from monitor.state.drift import drift, remembered
 from monitor.state.judge import judge
 from monitor.store import Batch, Store, StoreError
 
@@ -59,7 +60,10 @@ def incident_id(cause: str, subject: Subject, opened_at: datetime) -> str:
 
 
 class Pipeline:
-    """Takes results and moves states, incidents and notices. `run` is its task; `notify` says that notices are due."""
+    """Takes results and moves states, incidents and notices. `run` is its task; `notify` says that notices are due.
+
+    `fair` says of results how they are to be judged, before anything else is done with them.
+    """
 
     def __init__(
         self,
@@ -68,17 +72,20 @@ class Pipeline:
         publish: Callable[[Sequence[Event]], None],
         notify: Callable[[], None],
         clock: Clock,
+        fair: Callable[[Sequence[Result]], Awaitable[Sequence[Result]]] | None = None,
     ) -> None:
         self._store = store
         self._publish = publish
         self._notify = notify
         self._clock = clock
+        self._fair = fair
         self._plan = Plan()
         self._policy = Policy()
         self._channels: tuple[str, ...] = ()
         self._states: dict[str, WatchState] = {}
         self._incidents = Incidents(incident_id)
         self._ledger = Ledger()
+        self._shown: dict[str, tuple[Fact, ...]] = {}
         self._unsaved = Batch()
         self._one_at_a_time = asyncio.Lock()
         self._queue: deque[Result] = deque()
@@ -122,7 +129,19 @@ class Pipeline:
         """Work by another plan from now on. Watches that it lacks leave their incidents and are forgotten."""
         async with self._one_at_a_time:
             self._ledger.follow(*_canary_ways(plan), lateness)
+            await self._remember(plan)
             await self._change(plan, policy, channels)
+
+    async def _remember(self, plan: Plan) -> None:
+        """What the endpoints of a plan showed in their last run, in this life or an earlier one."""
+        for watch in plan.watches.values():
+            if isinstance(watch.target, Route) and watch.id not in self._shown:
+                try:
+                    last = await self._store.last_run(watch.id)
+                except StoreError as error:
+                    _log.warning("the last run of %s can not be read: %s", watch.id, error)
+                    return
+                self._shown[watch.id] = remembered((), last.result) if last else ()
 
     async def _change(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
         now = self._clock.now()
@@ -131,6 +150,7 @@ class Pipeline:
         gone = sorted(known - plan.watches.keys())
         for watch in gone:
             self._states.pop(watch, None)
+            self._shown.pop(watch, None)
         await self._settle((), self._incidents.remove(gone, now), now)
         try:
             await self._store.forget(gone)
@@ -173,12 +193,24 @@ class Pipeline:
         """One turn, from results to events."""
         async with self._one_at_a_time:
             now = self._clock.now()
-            canaries = (*self._ledger.enter(results), *self._ledger.settle(now))
+            if self._fair is not None:
+                results = await self._fair(results)
+            results = [self._drifted(result) for result in results]
+            canaries = self._ledger.enter(results)
             verdicts = [said for canary in canaries if (said := self._verdict(canary, now)) is not None]
             known = [result for result in (*results, *verdicts) if result.watch in self._plan.watches]
             judged = [(result, self._judge(result, now)) for result in known]
             movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
             await self._settle(judged, movements, now, canaries)
+
+    def _drifted(self, result: Result) -> Result:
+        """The result with what an endpoint shows otherwise than before."""
+        watch = self._plan.watches.get(result.watch)
+        if watch is None or not isinstance(watch.target, Route):
+            return result
+        before = self._shown.get(watch.id, ())
+        self._shown[watch.id] = remembered(before, result)
+        return drift(before, result, watch.target)
 
     def _verdict(self, canary: Canary, now: datetime) -> Result | None:
         """What a canary's fate says of its mailbox."""

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from checks.core.settings import Settings
-from checks.core.target import Credential, Target
+from checks.core.target import Credential, OwnNetwork, Target
 from monitor.config import Configuration
 from monitor.model import Importance
 
 # The watch of what becomes of a mailbox's canaries: no check runs for it.
 DELIVERY = "delivery"
+# The watch of our own network: no check runs for it either. From one look to the next, and for one look, in seconds.
+NETWORK = "network"
+REACH_INTERVAL, REACH_TIMEOUT = 15.0, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,7 @@ class Difference:
 
 def plan_of(configuration: Configuration) -> Plan:
     """Every watch that the configuration asks for."""
-    return Plan.of([*_watches(configuration), *_deliveries(configuration)])
+    return Plan.of([*_watches(configuration), *_deliveries(configuration), *_own_network(configuration)])
 
 
 def _watches(configuration: Configuration) -> Iterator[Watch]:
@@ -112,6 +115,21 @@ def _deliveries(configuration: Configuration) -> Iterator[Watch]:
                 labels=configured.labels,
                 derived=True,
             )
+
+
+def _own_network(configuration: Configuration) -> Iterator[Watch]:
+    """The watch of our own network, if we know whether it is up."""
+    if reach := configuration.network.reach:
+        target = OwnNetwork(reach=reach)
+        yield Watch(
+            id=watch_id(NETWORK, target.id),
+            check=NETWORK,
+            target=target,
+            settings=Settings(),
+            interval=REACH_INTERVAL,
+            timeout=REACH_TIMEOUT,
+            derived=True,
+        )
 
 
 def difference(before: Plan, after: Plan) -> Difference:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from checks.core.causes import table
 from checks.core.model import Evidence, Finding, Folder, Kind, Phase, Protocol, Result
-from checks.core.target import Mailbox, subject_of
+from checks.core.run import finding_of
+from checks.core.target import Mailbox
 from monitor.model import Canary, Fate
+from monitor.plan import DELIVERY
 
 
 def verdict(canary: Canary, mailbox: Mailbox, watch: str, now: datetime) -> Result | None:
@@ -19,7 +20,7 @@ def verdict(canary: Canary, mailbox: Mailbox, watch: str, now: datetime) -> Resu
     return Result(
         run_id=f"{canary.id[:16]}",
         watch=watch,
-        check="delivery",
+        check=DELIVERY,
         started_at=now,
         seconds=0.0,
         phases=(),
@@ -47,7 +48,4 @@ def _observed(canary: Canary) -> tuple[str, str] | None:
 def _finding(observed: tuple[str, str], mailbox: Mailbox) -> Finding:
     code, text = observed
     evidence = Evidence(protocol=Protocol.IMAP, phase=Phase.SEARCH, kind=Kind.OBSERVED, code=code, text=text)
-    cause = table().classify(evidence)
-    return Finding(
-        cause=cause.id, level=cause.level, subject=subject_of(mailbox, cause.scope, evidence), evidence=evidence
-    )
+    return finding_of(evidence, mailbox)

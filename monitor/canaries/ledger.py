@@ -1,7 +1,9 @@
 """The ledger: canaries that were sent against sightings of them, settled as delivered, late or lost. Pure.
 
 A canary is late or lost only after its inbox was read by a run that began after the deadline: until then nobody knows, and
-it is the inbox's own watch that fails. What is late may still arrive; what is lost stays lost.
+it is the inbox's own watch that fails. So nothing is settled by the clock alone. What is late may still arrive; what is
+lost stays lost. A sighting is repeated until the message is removed, so one that comes before we know what was sent does
+no harm.
 """
 
 from __future__ import annotations
@@ -13,92 +15,92 @@ from datetime import datetime, timedelta
 from checks.core.model import InboxRead, Result, Sent, Sighting
 from monitor.model import Canary, Fate, Lateness
 
-Key = tuple[str, str]
-
 
 class Ledger:
-    """The canaries that are not settled yet. Every method gives the canaries that changed, as they are now."""
+    """The canaries that may still arrive, by the inbox that they are expected in."""
 
     def __init__(self) -> None:
-        self._open: dict[Key, Canary] = {}
-        self._read: dict[str, datetime] = {}
+        self._expected: dict[str, dict[str, Canary]] = {}
+        self._mailboxes: frozenset[str] = frozenset()
         self._lateness = Lateness()
-        self._inboxes: frozenset[str] = frozenset()
 
     def follow(self, inboxes: Collection[str], mailboxes: Collection[str], lateness: Lateness) -> None:
         """Expect canaries in these inboxes, from these mailboxes; others are forgotten."""
-        self._inboxes, self._lateness = frozenset(inboxes), lateness
-        gone = [
-            key for key, canary in self._open.items() if canary.inbox not in inboxes or canary.mailbox not in mailboxes
-        ]
-        for key in gone:
-            del self._open[key]
+        self._mailboxes, self._lateness = frozenset(mailboxes), lateness
+        self._expected = {
+            inbox: {
+                name: canary
+                for name, canary in self._expected.get(inbox, {}).items()
+                if canary.mailbox in self._mailboxes
+            }
+            for inbox in inboxes
+        }
 
     def restore(self, canaries: Iterable[Canary]) -> None:
-        """Take up what an earlier life left open."""
-        self._open.update({(canary.id, canary.inbox): canary for canary in canaries})
+        """Take up what an earlier life left open; `follow` comes after it."""
+        for canary in canaries:
+            self._expected.setdefault(canary.inbox, {})[canary.id] = canary
 
     @property
-    def open(self) -> tuple[Canary, ...]:
+    def expected(self) -> tuple[Canary, ...]:
         """The canaries that may still arrive."""
-        return tuple(self._open.values())
+        return tuple(canary for inbox in self._expected.values() for canary in inbox.values())
 
     def enter(self, results: Iterable[Result]) -> tuple[Canary, ...]:
-        """Enter what was sent and seen. What was seen before we knew it was sent belongs to nobody."""
-        changed: dict[Key, Canary] = {}
+        """Enter what was sent, seen and read: every canary that changed, as it is now."""
+        changed: dict[tuple[str, str], Canary] = {}
         for result in results:
+            ended_at = result.started_at + timedelta(seconds=result.seconds)
             for fact in result.facts:
                 match fact:
                     case Sent():
-                        changed.update(self._sent(fact))
+                        moved = self._sent(fact)
                     case Sighting():
-                        changed.update(self._seen(fact))
+                        moved = self._seen(fact, ended_at)
                     case InboxRead():
-                        self._read[fact.inbox] = result.started_at
+                        moved = self._read(fact.inbox, result.started_at)
                     case _:
-                        pass
+                        continue
+                changed.update({(canary.id, canary.inbox): canary for canary in moved})
         return tuple(changed.values())
 
-    def settle(self, now: datetime) -> tuple[Canary, ...]:
-        """Settle what by now can only be late or lost."""
-        changed = []
-        for key, canary in list(self._open.items()):
-            fate = self._fate(canary, now)
-            if fate is not canary.fate:
-                changed.append(replace(canary, fate=fate, told_late=True, settled_at=now))
-                self._open[key] = changed[-1]
-                if fate is Fate.LOST:
-                    del self._open[key]
-        return tuple(changed)
-
-    def _sent(self, fact: Sent) -> Iterator[tuple[Key, Canary]]:
+    def _sent(self, fact: Sent) -> Iterator[Canary]:
+        if fact.mailbox not in self._mailboxes:
+            return
         for inbox in fact.inboxes:
-            if inbox in self._inboxes:
+            if (expected := self._expected.get(inbox)) is not None:
                 canary = Canary(id=fact.canary_id, mailbox=fact.mailbox, inbox=inbox, sent_at=fact.at)
-                self._open[canary.id, inbox] = canary
-                yield (canary.id, inbox), canary
+                expected[canary.id] = canary
+                yield canary
 
-    def _seen(self, fact: Sighting) -> Iterator[tuple[Key, Canary]]:
-        key = fact.canary_id, fact.inbox
-        canary = self._open.pop(key, None)
-        if canary is not None:
-            took = fact.arrived_at - canary.sent_at
-            in_time = took <= timedelta(seconds=self._lateness.late_after)
-            yield (
-                key,
-                replace(
-                    canary,
-                    fate=Fate.DELIVERED if in_time and not canary.told_late else Fate.DELIVERED_LATE,
-                    arrived_at=fact.arrived_at,
-                    folder=fact.folder,
-                    settled_at=fact.arrived_at,
-                ),
-            )
+    def _seen(self, fact: Sighting, seen_at: datetime) -> Iterator[Canary]:
+        canary = self._expected.get(fact.inbox, {}).pop(fact.canary_id, None)
+        if canary is None:
+            return
+        # The receiving server's clock may be ahead of ours, but what we saw has arrived.
+        arrived_at = min(fact.arrived_at, seen_at)
+        late = canary.told_late or arrived_at - canary.sent_at > timedelta(seconds=self._lateness.late_after)
+        yield replace(
+            canary,
+            fate=Fate.DELIVERED_LATE if late else Fate.DELIVERED,
+            arrived_at=arrived_at,
+            folder=fact.folder,
+            settled_at=seen_at,
+        )
 
-    def _fate(self, canary: Canary, now: datetime) -> Fate:
-        """What it is by now, as far as its inbox was read since."""
-        seen_until = min(now, self._read.get(canary.inbox, canary.sent_at))
-        waited = (seen_until - canary.sent_at).total_seconds()
-        if waited > self._lateness.lost_after:
+    def _read(self, inbox: str, began_at: datetime) -> Iterator[Canary]:
+        """Everything that was expected when the run began, and was not there then."""
+        expected = self._expected.get(inbox, {})
+        for canary in list(expected.values()):
+            fate = self._unseen(began_at - canary.sent_at)
+            if fate not in {canary.fate, Fate.PENDING}:
+                settled = replace(canary, fate=fate, told_late=True, settled_at=began_at)
+                expected[canary.id] = settled
+                if fate is Fate.LOST:
+                    del expected[canary.id]
+                yield settled
+
+    def _unseen(self, waited: timedelta) -> Fate:
+        if waited > timedelta(seconds=self._lateness.lost_after):
             return Fate.LOST
-        return Fate.LATE if waited > self._lateness.late_after else canary.fate
+        return Fate.LATE if waited > timedelta(seconds=self._lateness.late_after) else Fate.PENDING

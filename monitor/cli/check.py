@@ -12,15 +12,18 @@ import click
 from pydantic import TypeAdapter
 
 from checks.core.clock import SystemClock
-from checks.core.model import Outcome, Result
+from checks.core.kit import Kit
+from checks.core.model import Folder, Outcome, Result
 from checks.core.run import run_check
-from checks.core.target import Credential, Inbox, Mailbox, Route
+from checks.core.target import Inbox, Mailbox, Route
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 from monitor.cli import loop
+from monitor.cli.arrival import Arrivals
 from monitor.cli.waterfall import lines
 from monitor.config import Configuration
 from monitor.config.wording import listed
+from monitor.model import Canary
 from monitor.plan import Watch, plan_of, watch_id
 
 # Mailboxes are checked side by side up to this number: a terminal command is no load test.
@@ -51,13 +54,14 @@ def check_once(
 
 
 def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary: bool) -> Iterable[Watch]:
-    """Credentials first, then mailboxes; canaries only when asked for: a check must not send mail by surprise."""
+    """What stands behind mailboxes first, then they; canaries only when asked for: a check must not send mail by surprise."""
     plan = plan_of(configuration).watches
     chosen = [box for name, box in configuration.mailboxes.items() if not mailboxes or name in mailboxes]
-    behind = {mailbox.credential.id for mailbox in chosen} | {str(mailbox.endpoint) for mailbox in chosen}
+    behind = {mailbox.credential.id for mailbox in chosen} | {mailbox.connects_to for mailbox in chosen}
     for watch in plan.values():
         target = watch.target
-        if isinstance(target, Credential | Route) and (not mailboxes or {target.id, target.connects_to} & behind):
+        key = target.connects_to if isinstance(target, Route) else target.id
+        if not watch.derived and not isinstance(target, Mailbox) and (not mailboxes or key in behind):
             yield watch
     for mailbox in chosen:
         for name, check in CHECKS.items():
@@ -77,44 +81,90 @@ def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary:
                 )
 
 
-async def _run(watches: list[Watch], configuration: Configuration, *, as_json: bool) -> list[Result]:
-    slots = asyncio.Semaphore(SIDE_BY_SIDE)
-    one_at_a_time: dict[str, asyncio.Lock] = {}
-    show_progress = not as_json and sys.stderr.isatty()
-    ended = 0
+class _Checking:
+    """One call of the command: runs watches, prints what they come to, and says on a terminal how far it is."""
 
-    def progress(text: str) -> None:
-        if show_progress:
-            click.echo(f"\r{text}\x1b[K", nl=False, err=True)
+    def __init__(self, kit: Kit, configuration: Configuration, *, as_json: bool) -> None:
+        self._kit = kit
+        self._as_json = as_json
+        self._show_progress = not as_json and sys.stderr.isatty()
+        self._addresses = "cli" in configuration.show_addresses
+        self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._occupied: dict[str, asyncio.Lock] = {}
 
-    async with open_kit(clock=SystemClock(), ehlo_name=configuration.network.ehlo_name) as kit:
+    async def all(self, watches: list[Watch]) -> list[Result]:
+        """Every watch once, side by side; each is shown as it ends."""
+        ended = 0
 
         async def one(watch: Watch) -> Result:
             nonlocal ended
-            async with one_at_a_time.setdefault(watch.target.occupies or watch.id, asyncio.Lock()), slots:
-                result = await run_check(
-                    CHECKS[watch.check], watch.target, watch.settings, kit, watch=watch.id, seconds=watch.timeout
-                )
+            async with self._occupied.setdefault(watch.target.occupies or watch.id, asyncio.Lock()), self._slots:
+                result = await self.run(watch)
             ended += 1
-            if not as_json:
-                progress("")  # on a terminal the result takes its line
-                _show(watch, result, configuration)
-            progress(f"{ended} of {len(watches)} checked")
+            self.show(watch, result)
+            self.progress(f"{ended} of {len(watches)} checked")
             return result
 
-        progress(f"0 of {len(watches)} checked")
+        self.progress(f"0 of {len(watches)} checked")
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(watch)) for watch in watches]
-        progress("")
+        self.progress("")
         return [task.result() for task in tasks]
 
+    async def run(self, watch: Watch) -> Result:
+        """One watch, once."""
+        check = CHECKS[watch.check]
+        return await run_check(check, watch.target, watch.settings, self._kit, watch=watch.id, seconds=watch.timeout)
 
-def _show(watch: Watch, result: Result, configuration: Configuration) -> None:
-    words = dict(watch.target.words)
-    if isinstance(watch.target, Mailbox | Inbox) and "cli" in configuration.show_addresses:
-        words["address"] = watch.target.address.reveal()
-    name = words.get("address") or watch.id.partition("/")[2]
-    _print("\n".join([*lines(name, result, words), ""]))
+    def show(self, watch: Watch, result: Result, *more: str) -> None:
+        """Print one result, and more lines below it."""
+        if self._as_json:
+            return
+        self.progress("")  # on a terminal the result takes its line
+        words = dict(watch.target.words)
+        if isinstance(watch.target, Mailbox | Inbox) and self._addresses:
+            words["address"] = watch.target.address.reveal()
+        name = words.get("address") or watch.id.partition("/")[2]
+        _print("\n".join([*lines(name, result, words), *more, ""]))
+
+    def settled(self, canary: Canary, watch: Watch, result: Result) -> None:
+        """Print what became of a canary."""
+        self.show(watch, result, *_arrival(canary))
+
+    def progress(self, text: str) -> None:
+        """Replace the progress line."""
+        if self._show_progress:
+            click.echo(f"\r{text}\x1b[K", nl=False, err=True)
+
+
+async def _run(watches: list[Watch], configuration: Configuration, *, as_json: bool) -> list[Result]:
+    clock = SystemClock()
+    async with open_kit(clock=clock, network=configuration.network) as kit:
+        checking = _Checking(kit, configuration, as_json=as_json)
+        results = await checking.all(watches)
+        arrivals = Arrivals(
+            plan_of(configuration),
+            configuration.lateness,
+            clock,
+            run=checking.run,
+            unread=checking.show,
+            told=checking.settled,
+            progress=checking.progress,
+        )
+        mailboxes = [watch.target for watch in watches if isinstance(watch.target, Mailbox)]
+        verdicts = await arrivals.wait_for(results, mailboxes)
+        checking.progress("")
+        return [*results, *verdicts]
+
+
+def _arrival(canary: Canary) -> list[str]:
+    """Where and when a canary arrived; nothing for one that has not."""
+    if canary.arrived_at is None or canary.delay is None:
+        return []
+    where = f"{canary.inbox}, folder {canary.folder}" if canary.folder is Folder.JUNK else canary.inbox
+    return [
+        f"  arrived    in inbox {where}, {canary.delay:.0f} s after it was sent, at {canary.arrived_at:%H:%M:%S} UTC"
+    ]
 
 
 def _print(text: str) -> None:

@@ -19,12 +19,16 @@ T = TypeVar("T")
 
 def load_or_exit(file: Path, *, secrets: bool = True) -> Configuration:
     """The configuration; on any error all of them go to stderr, and the command ends with status 2."""
-    return _or_exit(lambda: load(file, CHECKS, secrets=secrets))
+    configuration = _or_exit(lambda: load(file, CHECKS, secrets=secrets))
+    _warn(configuration)
+    return configuration
 
 
 def prepare_or_exit(file: Path) -> Prepared:
     """The configuration with its channels opened, ready to be put in force; on any error as above."""
-    return _or_exit(lambda: prepare(file))
+    prepared = _or_exit(lambda: prepare(file))
+    _warn(prepared.configuration)
+    return prepared
 
 
 def _or_exit(read: Callable[[], T]) -> T:
@@ -33,6 +37,11 @@ def _or_exit(read: Callable[[], T]) -> T:
     except ConfigurationError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def _warn(configuration: Configuration) -> None:
+    for warning in configuration.warnings:
+        click.echo(str(warning), err=True)
 
 
 def summary(file: Path, configuration: Configuration) -> str:

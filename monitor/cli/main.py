@@ -57,6 +57,22 @@ def check(file: Path, mailboxes: tuple[str, ...], only: tuple[str, ...], *, cana
 
 @cli.command()
 @_CONFIG
+@click.argument("app")
+def login(app: str, file: Path) -> None:
+    """Sign in as a user, for an APP with a refresh_token.
+
+    Shows a page and a code, waits until somebody has signed in there, and keeps the refresh token in the app's file. Exits
+    0 when it is kept, 2 when not, with the reason.
+    """
+    from monitor.cli import loop
+    from monitor.cli.loading import load_or_exit
+    from monitor.cli.login import sign_in
+
+    loop.end(sign_in(load_or_exit(file), app))
+
+
+@cli.command()
+@_CONFIG
 @click.option(
     "--events",
     type=click.Choice(["auto", "json", "text"]),
@@ -95,6 +111,44 @@ def demo(length: float | None) -> None:
     from monitor.cli.demo import run_demo
 
     run_demo(length)
+
+
+def _answer(_: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from monitor.cli.init import QUESTIONS
+
+    try:
+        return None if value is None else QUESTIONS[str(parameter.name)].judge(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path), default="mailcanary.yaml")
+@click.option("--tenant", callback=_answer, metavar="ID", help="GUID of the tenant, or one of its domains.")
+@click.option("--client-id", callback=_answer, metavar="ID", help="Application (client) ID of the app that sends.")
+@click.option("--secret", callback=_answer, metavar="REFERENCE", help="Where its secret is.")
+@click.option("--certificate", callback=_answer, metavar="FILE", help="Its certificate instead: PEM or PFX.")
+@click.option("--passphrase", callback=_answer, metavar="REFERENCE", help="Where the passphrase of its key is.")
+@click.option("--mailbox", callback=_answer, metavar="ADDRESS", help="A mailbox that the app sends as.")
+@click.option("--channel", callback=_answer, metavar="REFERENCE", help="Where the Apprise URL for alerts is, or none.")
+@click.option("--yes", is_flag=True, help="Ask nothing: defaults for what is not given.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def init(file: Path, *, yes: bool, force: bool, **given: str | None) -> None:
+    """Write a first configuration FILE. What no option says is asked; without FILE it is mailcanary.yaml.
+
+    A REFERENCE is env:NAME, file:PATH or cmd:COMMAND: secrets are never asked for. Exits 2 when nothing was written.
+    """
+    from monitor.cli.init import write_first
+
+    write_first(file, given, ask=not yes, force=force)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration. Editors complete and check a file by it."""
+    from monitor.cli.schema import schema_text
+
+    click.echo(schema_text())
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator, Mapping
 
 from checks.core.check import Check
-from checks.core.target import Credential, Family, Inbox
+from checks.core.target import Credential, Inbox
 from monitor.config import model
 from monitor.config.clouds import clouds_of
 from monitor.config.configuration import Configuration, Configured, Network
 from monitor.config.context import Context
+from monitor.config.mailboxes import Mailboxes
 from monitor.config.planning import Planning
-from monitor.config.targets import credentials_of, inbox_of, mailbox_of, routes_of, tenants_of
+from monitor.config.targets import credentials_of, inboxes_of, routes_of, tenants_of
 from monitor.model import Channel, Lateness, Policy
 
 MAX_PORT = 65535
@@ -37,21 +38,17 @@ class Builder:
         file, context = self._file, self._context
         tenants = tenants_of(file, clouds_of(file, context), context)
         credentials = credentials_of(file, tenants, context)
-        inboxes = {
-            name: inbox
-            for name, said in file.inboxes.items()
-            if (inbox := inbox_of(name, said, credentials, context)) is not None
-        }
-        planning = Planning(file.defaults.checks, self._checks, inboxes, context)
+        inboxes = inboxes_of(file, credentials, context)
+        planning = Planning(file, self._checks, inboxes, context)
         targets = tuple(self._targets(credentials, inboxes, planning))
+        network = self._network()
         self.channels = [
-            Channel(name=name, url=url)
+            Channel(name=name, url=url, proxy=network.proxy)
             for name, channel in file.alerts.channels.items()
             if (url := context.secret(channel.url, ("alerts", "channels", name, "url"))) is not None
         ]
         host, port = self._listen()
-        network = self._network()
-        if context.problems:
+        if context.problems or context.elsewhere:
             return None
         policy = file.alerts.policy
         return Configuration(
@@ -67,28 +64,26 @@ class Builder:
             retention=file.privacy.retention,
             network=network,
             lateness=Lateness(late_after=file.canaries.late_after, lost_after=file.canaries.lost_after),
+            warnings=tuple(context.warnings),
         )
 
     def _targets(
         self, credentials: Mapping[str, Credential], inboxes: Mapping[str, Inbox], planning: Planning
     ) -> Iterator[Configured]:
         """Every target with the plans of its checks."""
-        file, context = self._file, self._context
-        for name, credential in credentials.items():
-            yield Configured(target=credential, checks=planning.plans("credential", {}, ("apps", name)))
-        mailboxes = []
-        for name, said in file.mailboxes.items():
-            mailbox = mailbox_of(name, said, credentials, context)
-            plans = planning.plans("mailbox", said.checks, ("mailboxes", name, "checks"))
-            if mailbox is not None:
-                mailboxes.append(mailbox)
-                yield Configured(target=mailbox, checks=plans, importance=said.importance, labels=said.labels)
-        read = [inbox for inbox in inboxes.values() if inbox.endpoint.port]
-        for inbox in read:
-            yield Configured(target=inbox, checks=planning.plans("inbox", {}, ("inboxes", inbox.id)))
-        families = (file.network.family,) if file.network.family is not Family.ANY else (Family.IPV4, Family.IPV6)
-        for route in routes_of(file, mailboxes, read, families, context):
-            yield Configured(target=route, checks=planning.plans("route", {}, ("endpoints",)))
+        for credential in credentials.values():
+            yield Configured(target=credential, checks=planning.of("credential"))
+        users = [
+            *Mailboxes(self._file, credentials, planning, self._context).all(),
+            *(
+                Configured(target=inbox, checks=planning.of("inbox"))
+                for inbox in inboxes.values()
+                if inbox.endpoint.port
+            ),
+        ]
+        yield from users
+        for route in routes_of(self._file, users, self._context):
+            yield Configured(target=route, checks=planning.of("route"))
 
     def _listen(self) -> tuple[str, int]:
         host, _, port = self._file.web.listen.rpartition(":")

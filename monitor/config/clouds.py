@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from checks.core.target import Cloud, Endpoint, TlsMode
 from monitor.config import model
@@ -66,28 +67,29 @@ def clouds_of(file: model.File, context: Context) -> dict[str, Cloud]:
 
 
 def _cloud(name: str, said: model.Cloud, context: Context) -> Cloud:
-    base, where = BUILT_IN.get(name, BUILT_IN["public"]), ("clouds", name)
+    """A cloud as the file has it. A stand-in for the public one has no endpoints but those it names, save for SMTP."""
+    where = ("clouds", name)
+    base = BUILT_IN.get(name, replace(BUILT_IN["public"], imap=None, pop=None, alternatives=()))
     ca_file = context.existing(said.ca_file, (*where, "ca_file"))
 
-    def endpoint(key: str, stated: model.Endpoint | None, known: Endpoint | None) -> Endpoint | None:
-        if stated is not None:
-            return endpoint_of(stated, (*where, key), context, ca_file)
-        # A stand-in for the public cloud that names no POP server of its own has none.
-        return known if name in BUILT_IN else None
+    def stated(endpoint: model.Endpoint, *key: str) -> Endpoint:
+        return endpoint_of(endpoint, (*where, *key), context, ca_file)
 
-    alternatives = {
-        key: endpoint_of(stated, (*where, "alternatives", key), context, ca_file)
-        for key, stated in said.alternatives.items()
-    }
+    def known(endpoint: Endpoint) -> Endpoint:
+        return replace(endpoint, ca_file=ca_file)
+
     return Cloud(
         name=name,
         authority=(said.authority or base.authority).rstrip("/"),
         scope=said.scope or base.scope,
-        smtp=endpoint("smtp", said.smtp, base.smtp) or base.smtp,
-        imap=endpoint("imap", said.imap, base.imap),
-        pop=endpoint("pop", said.pop, base.pop),
+        smtp=stated(said.smtp, "smtp") if said.smtp else known(base.smtp),
+        imap=stated(said.imap, "imap") if said.imap else base.imap and known(base.imap),
+        pop=stated(said.pop, "pop") if said.pop else base.pop and known(base.pop),
         graph=(said.graph or base.graph or "").rstrip("/") or None,
-        alternatives=tuple({**dict(base.alternatives if name in BUILT_IN else ()), **alternatives}.items()),
+        alternatives=(
+            *((key, known(endpoint)) for key, endpoint in base.alternatives if key not in said.alternatives),
+            *((key, stated(endpoint, "alternatives", key)) for key, endpoint in said.alternatives.items()),
+        ),
         ca_file=ca_file,
     )
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from checks.core.secret import Secret
+from checks.core import kit
 from checks.core.settings import Settings
-from checks.core.target import App, Credential, Family, Inbox, Mailbox, Target
+from checks.core.target import App, Credential, Inbox, Mailbox, Target
+from monitor.config.changes import Stamps
+from monitor.config.problems import Problem
 from monitor.model import Channel, Importance, Lateness, Policy
 
 
@@ -31,19 +33,19 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """How we reach others. `proxy` may hold a password; `reach` is what must be reachable, as HOST:PORT."""
+class Network(kit.Network):
+    """How we reach others; `reach` is what must be reachable, as HOST:PORT, or else our own network is what failed."""
 
-    ehlo_name: str = ""
-    proxy: Secret | None = None
-    family: Family = Family.ANY
-    source_address: str | None = None
     reach: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One whole, valid configuration. `store_url` is SQLAlchemy's; `retention` is in seconds."""
+    """One whole, valid configuration. `store_url` is SQLAlchemy's; `retention` is in seconds.
+
+    `warnings` tell of rows of fleets that were left out. `files` are those it was read from, as they were just before: the
+    main file, then the fleets.
+    """
 
     apps: Mapping[str, App]
     targets: tuple[Configured, ...]
@@ -55,6 +57,8 @@ class Configuration:
     retention: float
     network: Network = field(default_factory=Network)
     lateness: Lateness = field(default_factory=Lateness)
+    warnings: tuple[Problem, ...] = ()
+    files: Stamps = ()
 
     @property
     def credentials(self) -> Mapping[str, Credential]:

@@ -8,10 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from monitor.config.places import Path
+from monitor.config.places import Path, Place
 from monitor.config.shape import field_at
-
-Place = tuple[int, int]
 
 # The keys of these parts mean something only together: what is left of one would be judged wrongly.
 _WHOLE = {"certificate"}

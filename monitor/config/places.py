@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 Path = tuple[str | int, ...]
+Place = tuple[int, int]  # line and column, from 1
 
 _TEXT = "tag:yaml.org,2002:str"
 _DATE = "tag:yaml.org,2002:timestamp"
@@ -20,8 +21,8 @@ _NO_TEXT = {
 }
 
 
-def place_of(root: yaml.Node | None, path: Sequence[str | int]) -> tuple[int, int]:
-    """Line and column, from 1, of what a path names, or of the nearest thing above it that exists."""
+def place_of(root: yaml.Node | None, path: Sequence[str | int]) -> Place:
+    """The place of what a path names, or of the nearest thing above it that exists."""
     node, mark = root, root.start_mark if root else None
     for step in path:
         found = _child(node, step)

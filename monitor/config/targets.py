@@ -1,4 +1,4 @@
-"""The targets that a configuration asks for: credentials, mailboxes, inboxes, and the ways to their endpoints."""
+"""The targets that a configuration asks for beside its mailboxes: credentials, inboxes, and the ways to endpoints."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from checks.core.secret import Address
 from checks.core.target import App, Cloud, Credential, Endpoint, Family, Inbox, Mailbox, Owner, Route, Tenant
 from monitor.config import model
 from monitor.config.clouds import endpoint_of
+from monitor.config.configuration import Configured
 from monitor.config.context import Context
 from monitor.config.credentials import material_of
+
+# An inbox that is only written to has no server of ours.
+_NOWHERE = Endpoint(host="", port=0)
 
 
 def tenants_of(file: model.File, clouds: Mapping[str, Cloud], context: Context) -> dict[str, Tenant]:
@@ -37,72 +41,73 @@ def credentials_of(file: model.File, tenants: Mapping[str, Tenant], context: Con
     return credentials
 
 
-def mailbox_of(
-    name: str, said: model.Mailbox, credentials: Mapping[str, Credential], context: Context
-) -> Mailbox | None:
-    """A mailbox; None when its app could not be made or its endpoint is not known."""
-    where = ("mailboxes", name)
-    credential = context.named(credentials, said.app, (*where, "app"), "app", context.names.get("apps", ()))
-    if credential is None:
-        return None
-    endpoint: Endpoint | None = credential.cloud.smtp
-    if said.smtp:
-        endpoint = context.named(
-            dict(credential.cloud.alternatives),
-            said.smtp,
-            (*where, "smtp"),
-            f"endpoint of cloud {credential.cloud.name}",
-        )
-    if endpoint is None:
-        return None
-    return Mailbox(id=name, address=Address(said.address), credential=credential, endpoint=endpoint)
+def inboxes_of(file: model.File, credentials: Mapping[str, Credential], context: Context) -> dict[str, Inbox]:
+    """The inboxes by name."""
+    return {
+        name: inbox
+        for name, said in file.inboxes.items()
+        if (inbox := _inbox(name, said, credentials, context)) is not None
+    }
 
 
-def inbox_of(name: str, said: model.Inbox, credentials: Mapping[str, Credential], context: Context) -> Inbox | None:
-    """An inbox; one with neither app nor password is only written to."""
+def _inbox(name: str, said: model.Inbox, credentials: Mapping[str, Credential], context: Context) -> Inbox | None:
+    """One inbox, read with an app or a password; with neither it is only written to."""
     where = ("inboxes", name)
     if said.app is not None and said.password is not None:
         context.say(where, "expected app or password, not both")
         return None
-    password = context.secret(said.password, (*where, "password"))
     credential = None
     if said.app is not None:
-        credential = context.named(credentials, said.app, (*where, "app"), "app", context.names.get("apps", ()))
+        known = context.names.get("apps", ())
+        credential = context.named(credentials, said.app, (*where, "app"), "app", known)
         if credential is None:
             return None
-    endpoint = credential.cloud.imap if credential else None
+    cloud = credential.cloud if credential else None
+    endpoint = cloud.imap if cloud else None
     if said.imap is not None:
-        endpoint = endpoint_of(said.imap, (*where, "imap"), context, credential.cloud.ca_file if credential else None)
-    if endpoint is None and (credential or said.password is not None):
+        endpoint = endpoint_of(said.imap, (*where, "imap"), context, cloud.ca_file if cloud else None)
+    if endpoint is None and (said.app is not None or said.password is not None):
         context.say((*where, "imap"), "expected its IMAP server, such as {host: imap.partner.example}")
         return None
-    nowhere = Endpoint(host="", port=0)
     return Inbox(
         id=name,
         address=Address(said.address),
-        endpoint=endpoint or nowhere,
+        endpoint=endpoint or _NOWHERE,
         credential=credential,
-        password=password,
+        password=context.secret(said.password, (*where, "password")),
     )
 
 
-def routes_of(
-    file: model.File,
-    mailboxes: Iterable[Mailbox],
-    inboxes: Iterable[Inbox],
-    families: Iterable[Family],
-    context: Context,
-) -> Iterator[Route]:
-    """Every way to an endpoint that a target uses or the file names, once."""
-    used: dict[tuple[Protocol, Endpoint], None] = {}
-    for mailbox in mailboxes:
-        used[Protocol.SMTP, mailbox.endpoint] = None
-    for inbox in inboxes:
-        used[Protocol.IMAP, inbox.endpoint] = None
-    for protocol, endpoint in used:
-        for family in families:
-            yield Route(protocol=protocol, endpoint=endpoint, family=family)
+def routes_of(file: model.File, configured: Iterable[Configured], context: Context) -> Iterable[Route]:
+    """Every way to an endpoint that one of the targets uses or that the file names, each once."""
+    wanted = file.network.family
+    families = (Family.IPV4, Family.IPV6) if wanted is Family.ANY else (wanted,)
+    used: dict[tuple[Protocol, Endpoint], bool] = {}
+    for one in configured:  # a foreign server that takes a password need not offer XOAUTH2
+        for way in _used_by(one):
+            used[way] = used.get(way, False) or one.target.credential is not None
+    routes = [
+        Route(protocol=protocol, endpoint=to, family=family, xoauth2=xoauth2)
+        for (protocol, to), xoauth2 in used.items()
+        for family in families
+    ]
     for name, said in file.endpoints.items():
-        endpoint = endpoint_of(said, ("endpoints", name), context)
-        for family in families if said.ip is None else (Family.ANY,):
-            yield Route(protocol=Protocol(said.protocol), endpoint=endpoint, family=family, ip=said.ip or "")
+        to, protocol = endpoint_of(said, ("endpoints", name), context), Protocol(said.protocol)
+        if said.ip is None:
+            routes += [Route(protocol=protocol, endpoint=to, family=family) for family in families]
+        else:
+            routes.append(Route(protocol=protocol, endpoint=to, ip=said.ip))
+    return {route.id: route for route in routes}.values()
+
+
+def _used_by(configured: Configured) -> Iterator[tuple[Protocol, Endpoint]]:
+    """The endpoints that the checks of a target connect to."""
+    target = configured.target
+    if isinstance(target, Inbox):
+        yield Protocol.IMAP, target.endpoint
+    elif isinstance(target, Mailbox):
+        yield Protocol.SMTP, target.endpoint
+        if "imap_auth" in configured.checks and target.cloud.imap is not None:
+            yield Protocol.IMAP, target.cloud.imap
+        if "pop_auth" in configured.checks and target.cloud.pop is not None:
+            yield Protocol.POP, target.cloud.pop

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from monitor.config.places import Path as KeyPath
 from monitor.config.shape import model_at
 
-_NAME = "expected a name of lower-case letters, digits, dots, dashes and underscores, at most 63, beginning with a letter or digit"
+NAME_EXPECTED = "expected a name of lower-case letters, digits, dots, dashes and underscores, at most 63, beginning with a letter or digit"
 _ADDRESS = "expected an address such as billing@contoso.com"
 # What the model says by a pattern, by the key that it stands behind.
 EXPECTED = {
@@ -47,9 +47,9 @@ def explained(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[
             continue  # said once, of the other half of the union
         where = tuple(step for step in one["loc"] if step != "[key]" and not str(step).startswith("dict["))
         if one["type"] == "extra_forbidden":
-            yield where, f"unknown key{_suggestion(str(where[-1]), model, where[:-1])}"
-        elif steps[-1] == "[key]":
-            yield where, _NAME
+            yield where, f"unknown key{did_you_mean(str(where[-1]), _keys_at(model, where[:-1]))}"
+        elif steps[-1:] == ["[key]"] and one["type"] != "enum":
+            yield where, NAME_EXPECTED
         else:
             yield where, _worded(one, where, _keys_at(model, where))
 
@@ -66,7 +66,7 @@ def _worded(one: Any, where: KeyPath, keys: Sequence[str]) -> str:
         return EXPECTED.get(names[-1], "expected text; numbers and words such as yes or on need quotes to be text")
     if kind in {"greater_than", "greater_than_equal", "less_than_equal"}:
         name, limit = next(iter(context.items()))
-        said_as = _duration(limit) if str(one["input"])[-1:] in _UNITS else str(limit)
+        said_as = duration(limit) if str(one["input"])[-1:] in _UNITS else str(limit)
         return f"expected {'more than ' if name == 'gt' else ''}{said_as}{_AFTER[name]}"
     if kind in {"enum", "literal_error"}:
         return f"expected {context['expected']}".replace("'", "")
@@ -102,15 +102,15 @@ def _mapping_expected(kind: str, names: Sequence[str], keys: Sequence[str], *, e
     return f"{problem}expected names{behind}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """As one is written, in the largest unit that divides it."""
     fits = ((unit, size) for unit, size in _UNITS.items() if seconds >= size and seconds % size == 0)
     unit, size = next(fits, ("s", 1))
     return f"{seconds / size:g}{unit}"
 
 
-def _suggestion(key: str, model: type[BaseModel], where: KeyPath) -> str:
-    known = _keys_at(model, where)
+def did_you_mean(key: str, known: Sequence[str]) -> str:
+    """What ends a message on a name that is not known: the one that is close, else those that there are."""
     close = difflib.get_close_matches(key, known, 1)
     if close:
         return f"; did you mean {close[0]}?"

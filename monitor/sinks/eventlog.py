@@ -40,6 +40,7 @@ from monitor.model import (
 from monitor.plan import DELIVERY, watch_id
 from monitor.sinks.linewriter import LineWriter, Output
 
+MAX_WARNINGS = 20  # of a fleet with as many bad rows as good ones
 MAX_WATCHES = 20  # names of watches that one line of an incident holds; their number is always told
 # A full disk refuses a commit many times a second, and the log may lie on the same disk.
 REPEAT_AFTER = timedelta(minutes=1)
@@ -339,4 +340,7 @@ def _reloaded(event: Reloaded) -> _Line:
     }
     if event.errors:
         line["errors"] = event.errors
+    if event.warnings:
+        line["warnings"] = event.warnings[:MAX_WARNINGS]
+        line["warnings_total"] = len(event.warnings)
     return line

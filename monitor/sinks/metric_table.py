@@ -40,6 +40,7 @@ class Per(StrEnum):
     TENANT = "tenant and check"
     APP = "app and check"
     CREDENTIAL = "credential"
+    ENDPOINT = "way to an endpoint"
     CANARY = "mailbox that sends canaries"
     DELIVERY = "app whose canaries are looked for"
     WATCH = "watch"
@@ -53,6 +54,7 @@ OWNER_LABELS: Mapping[Per, tuple[str, ...]] = MappingProxyType(
         Per.TENANT: ("check", "tenant"),
         Per.APP: ("check", "tenant", "app"),
         Per.CREDENTIAL: ("tenant", "app", "credential"),
+        Per.ENDPOINT: ("endpoint",),
         Per.CANARY: ("tenant", "app", "mailbox"),
         Per.DELIVERY: ("tenant", "app"),
         Per.WATCH: ("check", "tenant", "app", "credential", "mailbox", "inbox", "endpoint"),
@@ -202,6 +204,18 @@ TABLE: tuple[Metric, ...] = (
         "By how much our clock was ahead of the authority's when the credential was last used.",
         appears="after the first answer that carried a date",
     ),
+    _gauge(
+        "refresh_token_age_seconds",
+        Per.CREDENTIAL,
+        "How old the refresh token was when the credential was last used.",
+        appears="after the first use of a refresh token",
+    ),
+    _gauge(
+        "certificate_not_after_timestamp_seconds",
+        Per.ENDPOINT,
+        "When the first certificate of the endpoint's verified chain ends, in seconds since 1970.",
+        appears="after the first chain that was verified",
+    ),
     _counter("canaries_sent_total", Per.CANARY, "Canaries that the mail server accepted from the mailbox."),
     _counter("canaries_settled_total", Per.CANARY, "Canaries of the mailbox by what became of them.", extra=("fate",)),
     _histogram(
@@ -253,6 +267,7 @@ TABLE: tuple[Metric, ...] = (
         "When a configuration was last taken, in seconds since 1970.",
         appears="when a configuration was taken",
     ),
+    _gauge("config_rows_left_out", Per.DAEMON, "Bad rows of fleets that the configuration in force leaves out."),
     _gauge("runs_busy", Per.DAEMON, "Runs that are under way or wait for their turn."),
     _gauge("results_queued", Per.DAEMON, "Results that were not judged yet."),
     _histogram(

@@ -46,6 +46,13 @@ from monitor.version import VERSION
 _GOOD = frozenset({Outcome.PASS, Outcome.INFO})
 _BAD = frozenset({Level.WARN, Level.FAIL})
 _CANARY = "canary"
+# Measures of a run, and the metrics that show them.
+_SHOWN_MEASURES = {
+    "expires_in_seconds": "token_expires_in_seconds",
+    "clock_skew_seconds": "clock_skew_seconds",
+    "refresh_token_age_seconds": "refresh_token_age_seconds",
+    "certificate_not_after_timestamp_seconds": "certificate_not_after_timestamp_seconds",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +63,7 @@ class _Owners:
     app: Key
     tenant: Key
     credential: Key | None
+    endpoint: Key | None
     mailbox: Key
     run: Distribution
     phases: dict[Phase, Distribution] = field(default_factory=dict)
@@ -111,6 +119,7 @@ class Metrics:
         self._own(Per.WATCH, [owner.watch for owner in owners])
         self._own(Per.APP, [owner.app for owner in owners])
         self._own(Per.CREDENTIAL, [owner.credential for owner in owners if owner.credential is not None])
+        self._own(Per.ENDPOINT, [owner.endpoint for owner in owners if owner.endpoint is not None])
         self._own(Per.DELIVERY, [owner.mailbox[:2] for owner in owners if owner.watch[0] == DELIVERY])
         self._own(Per.CANARY, [owner.mailbox for owner in owners if owner.watch[0] == _CANARY])
         checks = Counter((watch.check,) for watch in watches)
@@ -128,6 +137,7 @@ class Metrics:
             app=(watch.check, tenant, app),
             tenant=(watch.check, tenant),
             credential=(tenant, app, place) if credential else None,
+            endpoint=(named["endpoint"],) if "endpoint" in named else None,
             mailbox=(tenant, app, mailbox),
             run=self._histograms["run_duration_seconds"].of((watch.check, tenant)),
         )
@@ -185,8 +195,7 @@ class Metrics:
             findings = plain["findings_total"]
             for finding in result.findings:
                 findings.inc((*owners.app, finding.evidence.phase.value, finding.cause))
-        if owners.credential is not None:
-            self._show_measures(owners.credential, result.measures)
+        self._show_measures(owners, result.measures)
         for fact in result.facts:
             if isinstance(fact, Sent):
                 plain["canaries_sent_total"].inc(owners.mailbox)
@@ -221,12 +230,13 @@ class Metrics:
         spread = self._spread["last_run_phase_duration_seconds"]
         spread.show(owners.watch, [((phase,), seconds) for phase, seconds in times.items()])
 
-    def _show_measures(self, credential: Key, measures: Mapping[str, float]) -> None:
-        life, skew = measures.get("expires_in_seconds"), measures.get("clock_skew_seconds")
-        if life is not None:
-            self._plain["token_expires_in_seconds"].set(credential, life)
-        if skew is not None:
-            self._plain["clock_skew_seconds"].set(credential, skew)
+    def _show_measures(self, owners: _Owners, measures: Mapping[str, float]) -> None:
+        for measure, value in measures.items():
+            shown = _SHOWN_MEASURES.get(measure)
+            if shown is not None:
+                key = owners.credential if self._plain[shown].metric.per is Per.CREDENTIAL else owners.endpoint
+                if key is not None:
+                    self._plain[shown].set(key, value)
 
     def _canary_settled(self, canary: Canary) -> None:
         owners = self._watches.get(watch_id(DELIVERY, canary.mailbox))
@@ -270,6 +280,7 @@ class Metrics:
         self._plain["config_last_reload_successful"].set((), 0.0 if event.errors else 1.0)
         if not event.errors:
             self._plain["config_last_reload_success_timestamp_seconds"].set((), event.at.timestamp())
+            self._plain["config_rows_left_out"].set((), len(event.warnings))
 
     def _beat(self, event: Beat) -> None:
         plain = self._plain

@@ -37,6 +37,7 @@ from monitor.model import (
     Stored,
 )
 
+MAX_WARNINGS = 5  # `mailcanary validate` has all of them
 MAX_SAID = 120  # characters of a server's words; the event log has all of them
 _CLEAR = "\r\x1b[K"  # to the start of the line, and erase it (ECMA-48, EL)
 _SEVERITIES = {Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "red"}
@@ -278,6 +279,11 @@ def _reloaded(event: Reloaded) -> Iterator[_Told]:
     if not event.errors:
         text = f"{watches}: {event.added} added, {event.removed} removed, {event.changed} changed"
         yield event.at, "config", "cyan", text
+        for warning in event.warnings[:MAX_WARNINGS]:
+            yield event.at, "config", "yellow", warning
+        more = len(event.warnings) - MAX_WARNINGS
+        if more > 0:
+            yield event.at, "config", "yellow", f"{_number(more, 'more row is', 'more rows are')} left out"
         return
     errors = _number(len(event.errors), "error", "errors")
     yield event.at, "config", "red", f"refused for {errors}, the old one with {watches} stays:"

@@ -23,6 +23,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "cli" / "check"
 PAYSLIPS = "payslips@contoso.example"
 BILLING = "billing@contoso.example"
 ESCAPE = "\x1b"
+BEHIND_PAYSLIPS = {"hr-portal/current token": "PASS", "localhost/ipv4 endpoint": "PASS"}
 
 
 @pytest.fixture
@@ -45,34 +46,35 @@ def normal(text: str) -> str:
 
 
 def verdicts(out: str) -> dict[str, str]:
-    """The verdict of each watch that was printed: `name check` → verdict."""
+    """The verdict of each watch that was printed: `name check` → verdict; ports are left out."""
     found = re.findall(r"^(\S+)  (\w+)  ([A-Z]+)  \d+ ms$", out, re.MULTILINE)
-    return {f"{name} {what}": verdict for name, what, verdict in found}
+    return {f"{re.sub(r':[0-9]+/', '/', name)} {what}": verdict for name, what, verdict in found}
 
 
 async def test_all_is_well(file: Path) -> None:
-    """Both credentials and all mailboxes pass, status 0; nothing is sent, and what is no terminal gets no escape codes."""
+    """Credentials, endpoints, the inbox and all mailboxes pass, status 0; nothing is sent, and what is no terminal gets no escape codes."""
     status, out, err = await check(file)
     assert (0, "") == (status, err)
     seen = verdicts(out)
     assert {"PASS"} == set(seen.values())
     assert {"billing-mailer/current token", "hr-portal/current token", f"{PAYSLIPS} smtp_auth"} <= seen.keys()
-    assert 2 + 8 == len(seen)
+    assert 3 + 1 + 1 + 8 == len(seen)  # both endpoints are on one host
     assert ESCAPE not in out
 
 
 async def test_one_mailbox_and_the_credential_behind_it(file: Path) -> None:
-    """A named mailbox is checked with its own credential, and nothing else is."""
+    """A named mailbox is checked with its own credential and endpoint, and nothing else is."""
     status, out, _ = await check(file, "payslips")
     assert 0 == status
-    assert {"hr-portal/current token": "PASS", f"{PAYSLIPS} smtp_auth": "PASS"} == verdicts(out)
+    assert {**BEHIND_PAYSLIPS, f"{PAYSLIPS} smtp_auth": "PASS"} == verdicts(out)
 
 
 async def test_one_check(file: Path) -> None:
     """`--check token` checks the credentials and no mailbox."""
     status, out, _ = await check(file, "--check", "token")
     assert 0 == status
-    assert {"billing-mailer/current token": "PASS", "hr-portal/current token": "PASS"} == verdicts(out)
+    apps = ("billing-mailer", "hr-portal", "mailcanary-reader")
+    assert {f"{app}/current token": "PASS" for app in apps} == verdicts(out)
 
 
 async def test_a_canary_is_sent_only_when_asked_for(office: Microsoft365, file: Path) -> None:
@@ -90,7 +92,10 @@ async def test_a_canary_is_sent_only_when_asked_for(office: Microsoft365, file: 
     ("arguments", "said"),
     [
         (["billng"], "no such mailbox: billng. Known are: billing, box0001, box0002, box0003, "),
-        (["--check", "smpt_auth"], "no such check: smpt_auth. Known are: token, smtp_auth, canary\n"),
+        (
+            ["--check", "smpt_auth"],
+            "no such check: smpt_auth. Known are: token, endpoint, smtp_auth, imap_auth, pop_auth, canary, inbox\n",
+        ),
         (["--check", "canary"], "the check canary sends a message: confirm it with --canary\n"),
     ],
 )
@@ -144,9 +149,8 @@ async def test_as_json_it_is_one_array_without_anything_private(office: Microsof
     status, out, err = await check(file, "payslips", "--json")
     assert (2, "") == (status, err)
     results: list[dict[str, Any]] = json.loads(out)
-    assert {"token/hr-portal/current": "pass", "smtp_auth/payslips": "fail"} == {
-        result["watch"]: result["outcome"] for result in results
-    }
+    said = {result["check"]: result["outcome"] for result in results}
+    assert {"token": "pass", "endpoint": "pass", "smtp_auth": "fail"} == said
     keys = [
         "run_id",
         "watch",
@@ -160,8 +164,8 @@ async def test_as_json_it_is_one_array_without_anything_private(office: Microsof
         "transcript",
         "outcome",
     ]
-    assert [keys, keys] == [list(result) for result in results]
-    (finding,) = results[1]["findings"]
+    assert [keys, keys, keys] == [list(result) for result in results]
+    (finding,) = results[-1]["findings"]
     assert "exchange.smtp_auth_disabled_mailbox" == finding["cause"]
     assert {"scope": "mailbox", "key": "payslips"} == finding["subject"]
     assert ("auth", "535", "5.7.139") == tuple(finding["evidence"][key] for key in ("phase", "code", "enhanced_code"))
@@ -232,10 +236,10 @@ async def test_a_terminal_gets_colours_and_a_line_of_progress(office: Microsoft3
     assert 2 == status
     assert "\x1b[31m\x1b[1mFAIL\x1b[0m" in sent
     assert "\x1b[32m\x1b[1mPASS\x1b[0m" in sent
-    assert ["0 of 2", "1 of 2", "2 of 2"] == re.findall(r"\r(\d of 2) checked\x1b\[K", sent)
+    assert ["0 of 3", "1 of 3", "2 of 3", "3 of 3"] == re.findall(r"\r(\d of 3) checked\x1b\[K", sent)
     screen = lines_on_screen(sent)
     assert not [line for line in screen if "checked" in line]
-    assert {"hr-portal/current token": "PASS", f"{PAYSLIPS} smtp_auth": "FAIL"} == verdicts("\n".join(screen))
+    assert {**BEHIND_PAYSLIPS, f"{PAYSLIPS} smtp_auth": "FAIL"} == verdicts("\n".join(screen))
 
 
 async def test_a_hostile_server_cannot_write_to_the_terminal(office: Microsoft365, file: Path) -> None:
@@ -267,3 +271,34 @@ async def test_a_reader_that_leaves_early_gets_no_traceback(office: Microsoft365
     async with asyncio.timeout(PATIENCE):
         assert b"" == await process.stderr.read()
         assert 2 == await process.wait()
+
+
+async def test_a_canary_is_awaited_and_its_arrival_is_told(office: Microsoft365, file: Path) -> None:
+    """The command ends when the canary is found: where, how long after, and when; the delivery has a verdict."""
+    status, out, err = await check(file, "billing", "--canary")
+    assert (0, "") == (status, err)
+    assert "PASS" == verdicts(out)[f"{BILLING} delivery"]
+    assert re.search(
+        r"^  arrived    in inbox canary-inbox, \d+ s after it was sent, at \d\d:\d\d:\d\d UTC$", out, re.MULTILINE
+    )
+    await office.inject("delivery_junked", BILLING)
+    status, out, _ = await check(file, "billing", "--canary")
+    assert (1, "WARN") == (status, verdicts(out)[f"{BILLING} delivery"])
+    assert "in inbox canary-inbox, folder junk, " in out
+
+
+async def test_a_canary_that_does_not_come_is_lost_after_its_time(office: Microsoft365, file: Path) -> None:
+    """Nobody waits for ever: when the time of the configuration is over, it is said to be lost."""
+    await office.inject("delivery_lost", BILLING)
+    status, out, _ = await check(file, "billing", "--canary")
+    assert (2, "FAIL") == (status, verdicts(out)[f"{BILLING} delivery"])
+    assert "canary.lost" in out
+
+
+async def test_an_inbox_that_cannot_be_read_ends_the_wait(office: Microsoft365, file: Path) -> None:
+    """What is in it nobody knows: its own failure is shown, and no verdict on the canary."""
+    await office.inject("imap_disabled", "canary@contoso.example")
+    status, out, _ = await check(file, "billing", "--canary")
+    seen = verdicts(out)
+    assert (2, "FAIL") == (status, seen["canary@contoso.example inbox"])
+    assert f"{BILLING} delivery" not in seen

@@ -106,10 +106,13 @@ def test_every_wrong_file_has_its_text_and_every_text_its_file() -> None:
     assert len(MISTAKES) >= 25
 
 
+WITH_WORDS = {None, model.DURATION_PATTERN, model.REFERENCE_PATTERN}  # of their own
+
+
 def patterns(part: type[BaseModel]) -> Iterator[str]:
     """The names of all fields below a part that demand a pattern."""
     for name, schema in part.model_json_schema().get("properties", {}).items():
-        if "pattern" in schema or "pattern" in schema.get("items", {}):
+        if {schema.get("pattern"), schema.get("items", {}).get("pattern")} - WITH_WORDS:
             yield name
 
 
@@ -125,7 +128,7 @@ async def test_a_good_file_is_summed_up(folder: Path) -> None:
     """One line says what the file amounts to."""
     file = folder / "mailcanary.yaml"
     file.write_text(GOOD)
-    summed_up = f"{file}: good. 1 app, 2 mailboxes, 3 watches, 1 alert channel.\n"
+    summed_up = f"{file}: good. 1 app, 2 mailboxes, 5 watches, 1 alert channel.\n"
     assert (0, summed_up, "") == await command("validate", str(file))
 
 
@@ -135,10 +138,28 @@ async def test_without_secrets_a_checkout_can_be_validated(tmp_path: Path) -> No
     file.write_text(GOOD)
     status, out, err = await command("validate", "--without-secrets", str(file))
     assert (0, "") == (status, err)
-    assert out.endswith(": good. 1 app, 2 mailboxes, 3 watches, 1 alert channel.\n")
+    assert out.endswith(": good. 1 app, 2 mailboxes, 5 watches, 1 alert channel.\n")
     status, out, err = await command("validate", str(file))
     assert (2, "") == (status, out)
     assert [7, 13] == lines_of(err, file)
+
+
+async def test_bad_rows_of_a_fleet_are_warnings(folder: Path) -> None:
+    """The file is good without them: status 0, the sum on stdout, and each bad row on stderr."""
+    file = folder / "mailcanary.yaml"
+    file.write_text(f"{GOOD}mailboxes_from: [{{file: fleet.csv}}]\n")
+    rows = "hr,hr@contoso.example,billing-mailer\nbad,nowhere,billing-mailer\npayslips,x@contoso.example,nobody\n"
+    (folder / "fleet.csv").write_text(f"id,address,app\n{rows}")
+    warnings = """\
+fleet.csv:3:5: bad.address: expected an address such as billing@contoso.com; the row is left out
+fleet.csv:4:1: id: there is a mailbox of this id already, in `mailboxes`; the row is left out
+"""
+    status, out, err = await command("validate", str(file))
+    assert (0, warnings) == (status, err.replace(f"{folder}/", ""))
+    assert out.endswith(": good. 1 app, 3 mailboxes, 6 watches, 1 alert channel.\n")
+    file.write_text(file.read_text().replace("fleet.csv", "fleet.csv, on_bad_row: refuse"))
+    status, out, err = await command("validate", str(file))
+    assert (2, "", warnings.replace("; the row is left out", "")) == (status, out, err.replace(f"{folder}/", ""))
 
 
 def lines_of(err: str, file: Path) -> list[int]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from monitor.sim import Microsoft365
 
 PROOFS = int(os.environ.get("MAILCANARY_PROOFS", "1"))
-WATCHES = 11  # of the file
+WATCHES = 20  # 3 credentials, 8 mailboxes, 3 of which send canaries that are looked for, 1 inbox, 2 endpoints
 EXPIRED = {"cause": "entra.secret_expired"}
 
 
@@ -110,16 +110,16 @@ async def test_a_bad_file_keeps_the_old_plan(office: Microsoft365, file: Path) -
         refused = await running.named("config.refused")
         assert "smtp_ath" in refused["errors"][0]
         running.forget()
-        await running.named("run.finished", watch="smtp_auth/box0006")
+        await running.named("run.finished", watch="smtp_auth/box0004")
         file.write_text(
-            "\n".join(line for line in good.splitlines() if "box0006" not in line).replace("payslips:", "payroll:")
+            "\n".join(line for line in good.splitlines() if "box0004" not in line).replace("payslips:", "payroll:")
         )
         running.send(signal.SIGHUP)
         loaded = await running.named("config.loaded")
-        assert (1, 2, 10) == (loaded["added"], loaded["removed"], loaded["watches"])
+        assert (1, 2, WATCHES - 1) == (loaded["added"], loaded["removed"], loaded["watches"])
         await running.named("run.finished", watch="smtp_auth/payroll")
         _, metrics = await request("GET", f"{address}/metrics")
-        assert ("payslips" in metrics, "payroll" in metrics, "box0006" in metrics) == (False, True, False)
+        assert ("payslips" in metrics, "payroll" in metrics, "box0004" in metrics) == (False, True, False)
         assert (200, True) == ((await request("POST", f"{address}/-/reload"))[0], running.process.returncode is None)
 
 
@@ -282,3 +282,30 @@ async def test_a_taken_port_is_explained(file: Path) -> None:
         status, _, err = await command("run", "-c", str(file))
     assert (2, True) == (status, f"127.0.0.1:{port}" in err)
     assert "Traceback" not in err
+
+
+async def test_a_fleet_is_read_again_when_its_file_changes(file: Path) -> None:
+    """Nobody has to ask for it; a bad row is told and left out, and the good ones are watched."""
+    fleet = file.parent / "fleet.csv"
+    fleet.write_text("id,address,app\nship,box0001@contoso.example,billing-mailer\n")
+    file.write_text(f"{file.read_text()}\nmailboxes_from: [{{file: fleet.csv}}]\n")
+    async with daemon(file) as running:
+        await running.named("run.finished", watch="smtp_auth/ship", outcome="pass")
+        with fleet.open("a") as more:
+            more.write("boat,box0002@contoso.example,billing-mailer\nraft,nobody,billing-mailer\n")
+        loaded = await running.named("config.loaded", added=1)
+        (warning,) = loaded["warnings"]
+        assert ("fleet.csv:4:", 1) == (warning[warning.index("fleet.csv") :][:12], loaded["warnings_total"])
+        assert "nobody" not in warning
+        await running.named("run.finished", watch="smtp_auth/boat", outcome="pass")
+
+
+async def test_our_own_network_is_judged_before_others_are_blamed(office: Microsoft365, file: Path) -> None:
+    """While nothing of `network.reach` answers, a dead endpoint is unknown, and one incident says that it is we."""
+    nowhere = "224.0.0.2:443"  # multicast: TCP has no way there, and the system says so at once
+    file.write_text(file.read_text().replace("network: {", f'network: {{reach: ["{nowhere}"], '))
+    async with daemon(file) as running:
+        await running.named("config.loaded")
+        await office.inject("silent", "smtp", {"phase": "banner"})
+        finished = await running.named("run.finished", check="smtp_auth", outcome="unknown")
+        assert "monitor.network_down" == finished["findings"][0]["cause"]

@@ -16,7 +16,7 @@ async def test_everything_that_is_broken_is_found() -> None:
     """Squeezed into half a minute, every fault of the script is found, told and seen to recover; the status is 0."""
     status, out, err = await command("demo", "--for", "30s")
     assert (0, "") == (status, err)
-    assert "5 of 5 faults found, told and seen to recover; 0 false alarms." in out
+    assert "8 of 8 faults found, told and seen to recover; 0 false alarms." in out
     assert "The alert, as it arrived in the chat:" in out
     assert "\x1b" not in out
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from checks.core.model import Evidence, Finding, Kind, Level, Phase, Protocol, Scope, Subject
+from monitor.demo import place
 from monitor.demo.script import Expectation, read_script
 from monitor.demo.show import SCRIPT
 from monitor.demo.verdict import Done, Found, Verdict, compare
@@ -108,10 +109,12 @@ def test_nothing_done_is_no_agreement() -> None:
 
 async def test_the_script_that_comes_along_can_be_played(tmp_path: Path) -> None:
     """Every fault of demo.yaml is known to the embedded Microsoft 365, and every expected cause to the table."""
-    async with Microsoft365(tmp_path) as office:
+    async with Microsoft365(tmp_path, place.declared()) as office:
         script = read_script(SCRIPT, office.world)
     assert len(script.steps) == len(script.expectations) >= 3
-    assert {"secret_expired", "smtp_auth_disabled_mailbox", "refused"} <= {step.fault for step in script.steps}
+    assert {"secret_expired", "smtp_auth_disabled_mailbox", "refused", "delivery_lost", "certificate_ends_soon"} <= {
+        step.fault for step in script.steps
+    }
 
 
 @pytest.mark.parametrize(

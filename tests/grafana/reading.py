@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.peers.prometheus import Prometheus
 
-ALL = ".+"  # what the variables' "All" stands for
+ALL = ".*"  # what the variables' "All" stands for
 RANGE_SECONDS = 60
 _BROWSER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _LABEL_VALUES = re.compile(r"label_values\((?P<series>.+), (?P<label>\w+)\)")

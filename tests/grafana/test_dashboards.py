@@ -69,7 +69,7 @@ def test_it_works_with_any_data_source(name: str) -> None:
 def test_variables_begin_with_all_and_follow_the_time(name: str) -> None:
     """One can choose several values or all; all is the first choice; another range of time brings its own values."""
     for variable in variables(committed(name)):
-        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".*")
         assert ["$__all"] == variable["current"]["value"]
         assert 2 == variable["refresh"]
     assert list(CHOSEN) == [variable["name"] for variable in variables(committed(name))]

@@ -72,7 +72,7 @@ def test_mailcanary_accepts_the_configuration(rendered: Rendered, values: Object
     """The loader takes what is in the ConfigMap, and all that the values say is in it."""
     configuration = loaded(rendered, tmp_path)
     assert values["config"]["apps"].keys() == configuration.apps.keys()
-    assert set(values["config"]["mailboxes"]) == {one.mailbox.id for one in configuration.mailboxes}
+    assert set(values["config"]["mailboxes"]) == set(configuration.mailboxes)
     written = yaml.safe_load(rendered.configuration)
     declared = [one["credential"].pop("expires", None) for one in values["config"]["apps"].values()]
     assert [str(one) for one in declared if one] == [

@@ -100,7 +100,14 @@ def _inside(hint: Any, path: tuple[str, ...]) -> Iterator[str]:
             yield from _inside(argument, (*path, "NAME") if named else path)
 
 
-REFERENCES = ("apps.NAME.credential.secret", "apps.NAME.credential.certificate.passphrase", "alerts.channels.NAME.url")
+REFERENCES = (
+    "apps.NAME.credential.secret",
+    "apps.NAME.credential.certificate.passphrase",
+    "apps.NAME.credential.refresh_token.secret",
+    "alerts.channels.NAME.url",
+    "inboxes.NAME.password",
+    "network.proxy",
+)
 
 
 def test_every_place_of_a_secret_is_known() -> None:
@@ -184,7 +191,7 @@ def test_the_readme_can_be_followed(helm: Engine, tmp_path: Path) -> None:
     first, more = (yaml.safe_load(dedent(block)) for block in blocks)
     written = tmp_path / "mailcanary.yaml"
     written.write_text(helm.render(first).configuration, "utf-8")
-    assert ["billing"] == [one.mailbox.id for one in load(written, CHECKS, secrets=False).mailboxes]
+    assert ["billing"] == [*load(written, CHECKS, secrets=False).mailboxes]
     app = {**first["config"]["apps"]["billing-mailer"], **more["config"]["apps"]["hr-portal"]}
     first["config"]["apps"]["hr-portal"] = app
     rendered = helm.render(

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from prometheus_client import Metric as LibraryMetric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from checks.core.model import Finding, Outcome, Phase, PhaseTime, Result, Sent
-from checks.core.target import Credential
+from checks.core.model import Finding, Outcome, Phase, PhaseTime, Protocol, Result, Sent
+from checks.core.target import Credential, Family, Route
 from monitor.model import (
     Beat,
     Canary,
@@ -31,20 +31,27 @@ from monitor.model import (
 from monitor.plan import Plan
 from monitor.sinks.metric_table import PREFIX
 from monitor.sinks.metrics import Metrics
-from tests.unit.world import CREDENTIAL, DISABLED, INCIDENT, NOTICE, T0, judged, mailbox, watch
+from tests.unit.world import CLOUD, CREDENTIAL, DISABLED, INCIDENT, NOTICE, T0, judged, mailbox, watch
 
 TEN_PHASES = tuple(Phase)[:10]
+ROUTE = Route(protocol=Protocol.SMTP, endpoint=CLOUD.smtp, family=Family.IPV4)
+MEASURES = {
+    "token": {"expires_in_seconds": 3599.0, "clock_skew_seconds": -1.5, "refresh_token_age_seconds": 86400.0},
+    "endpoint": {"certificate_days_left": 80.0, "certificate_not_after_timestamp_seconds": T0.timestamp() + 80 * 86400},
+}
 ARRIVED = Canary(
     id="c1", mailbox="billing", inbox="inbox", sent_at=T0, fate=Fate.DELIVERED, arrived_at=T0 + timedelta(seconds=7)
 )
 BEAT = Beat(at=T0, busy=3, queued=2, waiting=1, lag=0.004, defects=5, lost=7)
 
 
-def plan(*mailboxes: str, credential: Credential = CREDENTIAL, deliveries: bool = False) -> Plan:
-    """A token watch, on each mailbox `smtp_auth` and `canary`, and what becomes of its canaries where that is wanted."""
+def plan(*mailboxes: str, credential: Credential = CREDENTIAL, whole: bool = False) -> Plan:
+    """A token watch, on each mailbox `smtp_auth` and `canary`; and, of the whole, what becomes of canaries, an endpoint."""
     targets = [mailbox(name, credential) for name in mailboxes]
-    checks = ("smtp_auth", "canary", *(("delivery",) if deliveries else ()))
-    return Plan.of([watch("token", credential), *(watch(check, target) for target in targets for check in checks)])
+    checks = ("smtp_auth", "canary", *(("delivery",) if whole else ()))
+    endpoints = [watch("endpoint", ROUTE)] if whole else []
+    watches = (watch(check, target) for target in targets for check in checks)
+    return Plan.of([watch("token", credential), *endpoints, *watches])
 
 
 def following(*mailboxes: str) -> Metrics:
@@ -67,7 +74,7 @@ def ran(
         started_at=at,
         seconds=2.0,
         phases=tuple(PhaseTime(phase, 0.5, finished=True) for phase in phases),
-        measures={"expires_in_seconds": 3599.0, "clock_skew_seconds": -1.5} if check == "token" else {},
+        measures=MEASURES.get(check, {}),
         facts=(Sent(canary_id="c1", mailbox=target, recipients=1, reply="250 OK", at=T0),) if check == "canary" else (),
         findings=findings,
     )
@@ -96,6 +103,8 @@ def scenario() -> list[Event]:
         ran("smtp_auth/billing", DISABLED, status=Status.FIRING),
         Skipped(at=T0, watch="canary/billing", reason=SkipReason.STILL_RUNNING),
         ran("delivery/billing", phases=()),
+        ran(f"endpoint/{ROUTE.id}"),
+        ran(f"endpoint/{ROUTE.id}", DISABLED, status=Status.FIRING),
         CanarySettled(at=T0, canary=ARRIVED),
         IncidentChanged(at=T0, before=None, after=INCIDENT),
         NoticeDelivered(at=T0, notice=NOTICE, delivery=Delivery.DELIVERED),
@@ -107,11 +116,11 @@ def scenario() -> list[Event]:
     ]
 
 
-def shown_after(events: Iterable[Event], *mailboxes: str, deliveries: bool = False) -> Metrics:
+def shown_after(events: Iterable[Event], *mailboxes: str, whole: bool = False) -> Metrics:
     """Metrics that were shown these events."""
     metrics = following(*(mailboxes or ("billing",)))
-    if deliveries:
-        metrics.follow(plan(*(mailboxes or ("billing",)), deliveries=True))
+    if whole:
+        metrics.follow(plan(*(mailboxes or ("billing",)), whole=True))
     for event in events:
         metrics.accept(event)
     return metrics

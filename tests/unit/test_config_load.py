@@ -77,7 +77,8 @@ def test_a_good_file_becomes_watches(read: Callable[[str], Configuration]) -> No
     """Defaults are filled, a check can be switched off, and canaries run only where they are named."""
     configuration = read(GOOD)
     watches = plan_of(configuration).watches
-    assert {"token/billing-mailer/current", "smtp_auth/billing", "canary/billing"} == set(watches)
+    ways = {f"endpoint/smtp.office365.com:587/{family}" for family in ("ipv4", "ipv6")}
+    assert {"token/billing-mailer/current", "smtp_auth/billing", "canary/billing", *ways} == set(watches)
     assert (300.0, 20.0) == (watches["smtp_auth/billing"].interval, watches["smtp_auth/billing"].timeout)
     assert "canary@contoso.example" == watches["canary/billing"].settings.to[0].address.reveal()
     assert "smtp.office365.com:587" == watches["canary/billing"].target.connects_to
@@ -101,7 +102,7 @@ MISTAKES = [
     ("to: [nowhere]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox 'nowhere'; known: canary-inbox"),
     ("secret: env:UNSET", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: env:UNSET: this environment variable is not set"),
     ("secret: s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: expected a reference: env:NAME, file:PATH or cmd:COMMAND; secrets do not stand in this file"),
-    ("smpt_auth: false", "smtp_auth: false", "c.yaml:22:14: mailboxes.quiet.checks.smpt_auth: there is no check 'smpt_auth'; known: token, smtp_auth, canary"),
+    ("smpt_auth: false", "smtp_auth: false", "c.yaml:22:14: mailboxes.quiet.checks.smpt_auth: there is no check 'smpt_auth'; known: token, endpoint, smtp_auth, imap_auth, pop_auth, canary, inbox"),
     ("apps:\n  billing-mailer: {}\napps:", "apps:", "c.yaml:5:1: apps: this key stands here twice"),
     ("client_id: 42", "client_id: 3fd2b7a9-0000-4000-8000-000000000001", "c.yaml:6:5: apps.billing-mailer.client_id: expected the application (client) ID: a GUID of 36 characters"),
     ("expires: 2027-02-30", "expires: 2027-03-01", "c.yaml:10:16: apps.billing-mailer.credential.expires: there is no such date"),

@@ -130,6 +130,7 @@ def test_a_run_that_passed_is_logged() -> None:
                 "client_id": "",
                 "credential_kind": "",
                 "roles": ["SMTP.SendAsApp"],
+                "scopes": [],
             }
         ],
     }

@@ -16,7 +16,7 @@ from monitor.sinks.metric_document import document, example
 from monitor.sinks.metric_table import OWNER_LABELS, PREFIX, TABLE, Metric
 from monitor.sinks.metric_table import Kind as MetricKind
 from monitor.sinks.metrics import Metrics
-from tests.unit.scraped import families, following, plan, ran, scenario, shown_after, values
+from tests.unit.scraped import ROUTE, families, following, plan, ran, scenario, shown_after, values
 from tests.unit.world import T0
 
 # The table.
@@ -56,10 +56,9 @@ def test_the_page_shows_what_the_table_says() -> None:
             family.documentation,
             {label for sample in family.samples for label in sample.labels} - {"le"},
         )
-        for name, family in families(shown_after(scenario(), deliveries=True)).items()
+        for name, family in families(shown_after(scenario(), whole=True)).items()
     }
-    # No watch of the scenario is aimed at an inbox or an endpoint.
-    absent = {"inbox", "endpoint"}
+    absent = {"inbox"}  # no watch of the scenario is aimed at one
     assert {row.name: (row.kind.value, row.unit, row.help, {*row.labels} - absent) for row in TABLE} == found
 
 
@@ -71,7 +70,7 @@ def test_the_scenario_has_something_of_everything() -> None:
 def test_what_is_due_from_the_start_is_there_at_zero() -> None:
     """Before anything happened there is what does not say when it appears, and every counter and gauge is zero."""
     metrics = following("billing")
-    metrics.follow(plan("billing", deliveries=True))
+    metrics.follow(plan("billing", whole=True))
     there = {name: family for name, family in families(metrics).items() if family.samples}
     assert {row.name for row in TABLE if not row.appears} | {f"{PREFIX}build_info"} == there.keys()
     unequal = {name for name, family in there.items() for sample in family.samples if sample.value}
@@ -99,7 +98,7 @@ def test_samples_grow_as_the_document_says(count: int) -> None:
 
 def test_both_formats_show_the_same_samples() -> None:
     """The strict parsers read both, the samples are equal, and OpenMetrics ends once and at the end."""
-    metrics = shown_after(scenario(), deliveries=True)
+    metrics = shown_after(scenario(), whole=True)
     text, openmetrics = (metrics.render(openmetrics=asked).decode() for asked in (False, True))
     assert ["# EOF"] == [line for line in openmetrics.splitlines() if line.startswith("# EOF")]
     assert openmetrics.endswith("\n# EOF\n")
@@ -120,7 +119,7 @@ def test_the_page_says_which_format_it_is() -> None:
 
 def test_no_address_and_no_secret_is_on_the_page() -> None:
     """Mailboxes stand there by their ids, and there is no moment of creation of any series."""
-    page = shown_after(scenario(), deliveries=True).render(openmetrics=True).decode()
+    page = shown_after(scenario(), whole=True).render(openmetrics=True).decode().replace(ROUTE.id, "an endpoint")
     assert 'mailbox="billing"' in page
     assert [] == [word for word in ("@", "contoso.example", "planted-secret", "_created") if word in page]
 

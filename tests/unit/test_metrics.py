@@ -260,11 +260,11 @@ def test_a_tenant_that_is_gone_takes_all_its_series_along() -> None:
 
 def test_following_the_same_plan_changes_nothing() -> None:
     """A reload that brings nothing new is not seen on the page."""
-    metrics = shown_after(scenario(), deliveries=True)
+    metrics = shown_after(scenario(), whole=True)
     pages = []
     for _ in range(2):
         pages.append(metrics.render(openmetrics=True).split(b"# HELP process_")[0])
-        metrics.follow(plan("billing", deliveries=True))
+        metrics.follow(plan("billing", whole=True))
     assert pages[0] == pages[1]
 
 

@@ -68,6 +68,21 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - {{ dict "at" (printf "%s.certificate.passphrase" $at) "value" .passphrase | toJson }}
 {{- end }}
 {{- end }}
+{{- with $app.credential.refresh_token }}
+{{- if not (kindIs "invalid" .secret) }}
+- {{ dict "at" (printf "%s.refresh_token.secret" $at) "value" .secret | toJson }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $name, $inbox := .Values.config.inboxes }}
+{{- if not (kindIs "invalid" $inbox.password) }}
+- {{ dict "at" (printf "config.inboxes.%s.password" $name) "value" $inbox.password | toJson }}
+{{- end }}
+{{- end }}
+{{- with .Values.config.network }}
+{{- if not (kindIs "invalid" .proxy) }}
+- {{ dict "at" "config.network.proxy" "value" .proxy | toJson }}
+{{- end }}
 {{- end }}
 {{- with .Values.config.alerts }}
 {{- range $name, $channel := .channels }}
