@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    watch mailcanary watch a Microsoft 365 that breaks, until Ctrl-C (FOR=60s: squeezed into that time)'
 	@echo 'make test    run every test (PEERS=install installs the real mail servers by apt first)'
 	@echo 'make check   linter, types, laws of architecture, formatting'
-	@echo 'make bench   what a probe costs, beside other ways to do it, in one run'
+	@echo 'make bench   what it costs and how exact it is, as docs/performance.md has it (half an hour)'
 	@echo 'make dashboards  write the dashboards of Grafana anew'
 	@echo 'make prove   the tests with the full counts of the long proofs'
 

@@ -1,129 +1,156 @@
-"""The whole daemon, as its users start it, on the simulator's thousand mailboxes."""
+"""The whole daemon, as its users start it, on the simulator's mailboxes."""
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
-import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, TENANT_ID
+from monitor.sim.contoso import BILLING_SECRET, TENANT_ID
 from tests.bench.process import cpu_seconds, memory_mib, started
-from tests.bench.simulator import MAILBOXES
 from tests.peers.process import HOST, accepts, free_port, temporary_home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from tests.bench.simulator import Office
 
-WINDOWS = 5
-WINDOW_SECONDS = 6.0
-_BROWSER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_CHECK = "smtp_auth"
+_CALM = 0.3  # seconds after which the event log has what happened before: results wait a quarter of a second
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of smtp_auth as the event log tells it. Moments are seconds since 1970, of started_at in milliseconds."""
+
+    watch: str
+    mailbox: str
+    started_at: float
+    ended_at: float
+    seconds: float
+    phases: Mapping[str, float]
+    passed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a process that probes on its own spent: milliseconds of CPU for each run, and how many runs a second."""
+    """What a daemon spent: milliseconds of CPU for each run, how many runs a second, and the share of one core."""
 
     milliseconds: float
     rate: float
-
-
-def cost_of_runs(pid: int, runs: Callable[[], float], *, windows: int, seconds: float) -> Cost:
-    """Watch a started process for a few windows of time; `runs` counts what it has done. The median of the windows."""
-    costs: list[float] = []
-    rates: list[float] = []
-    for _ in range(windows):
-        spent, done, since = cpu_seconds(pid), runs(), time.monotonic()
-        time.sleep(seconds)
-        spent, done, since = cpu_seconds(pid) - spent, runs() - done, time.monotonic() - since
-        assert done > 0, "no run has ended"
-        costs.append(1000 * spent / done)
-        rates.append(done / since)
-    return Cost(median(costs), median(rates))
+    core: float
 
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """A running daemon: its process, when that was started, and its web server."""
+    """A running daemon: its process, when that was started, and what it writes."""
 
     pid: int
     started_at: float
-    port: int
     log: Path
 
-    def samples(self, name: str) -> list[float]:
-        """All values of a metric for smtp_auth."""
-        with _BROWSER.open(f"http://{HOST}:{self.port}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        found = re.findall(rf'^{name}{{[^}}]*check="smtp_auth"[^}}]*}} (\S+)', text, re.MULTILINE)
-        return [float(value) for value in found]
+    def runs(self) -> list[Run]:
+        """All runs of smtp_auth so far, in the order in which they were judged.
 
-    def runs(self) -> float:
-        """How many runs of smtp_auth have ended."""
-        return sum(self.samples("mailcanary_runs_total"))
-
-    def first_result(self) -> float:
-        """Seconds from the start of the process to its first result of smtp_auth, by the event log.
-
-        Not by the metrics: they keep the last run of a watch, and the first watches may have run twice by now.
+        By the event log and not by the metrics, since a scrape would cost the daemon what is measured.
         """
+        return [_run(event) for event in self._events("run.finished") if event["check"] == _CHECK]
+
+    def skipped(self) -> int:
+        """How many runs were due and did not happen."""
+        return sum(1 for _ in self._events("run.skipped"))
+
+    def _events(self, name: str) -> Iterator[dict[str, Any]]:
+        wanted = f'"event":"{name}"'
         with self.log.open(encoding="utf-8") as lines:
-            events = (json.loads(line) for line in lines if line.startswith("{"))
-            first = next(event for event in events if event.get("check") == "smtp_auth")
-        return datetime.fromisoformat(first["at"]).timestamp() - self.started_at
+            for line in lines:
+                if wanted in line and line.endswith("}\n"):  # the last one may not be whole yet
+                    yield json.loads(line)
+
+    def cost(self, *, windows: int, seconds: float) -> Cost:
+        """Watch it for a few windows of time and take the medians. A failed run costs something else: AssertionError."""
+        marks = [(time.time(), cpu_seconds(self.pid))]
+        for _ in range(windows):
+            time.sleep(seconds)
+            marks.append((time.time(), cpu_seconds(self.pid)))
+        time.sleep(_CALM)
+        runs = self.runs()
+        failures = sum(1 for run in runs if not run.passed)
+        assert failures == 0, f"{failures} runs failed"
+        costs: list[Cost] = []
+        for (since, spent), (until, more) in pairwise(marks):
+            done = sum(1 for run in runs if since <= run.ended_at < until)
+            assert done > 0, "no run has ended"
+            costs.append(Cost(1000 * (more - spent) / done, done / (until - since), (more - spent) / (until - since)))
+        return Cost(
+            median(cost.milliseconds for cost in costs),
+            median(cost.rate for cost in costs),
+            median(cost.core for cost in costs),
+        )
 
     def memory(self) -> tuple[float, float]:
         """Resident memory in MiB: now, and the most there ever was."""
         return memory_mib(self.pid, "VmRSS"), memory_mib(self.pid, "VmHWM")
 
-    def must_be_well(self) -> None:
-        """A failed run costs something else than a good one."""
-        failures = sum(self.samples("mailcanary_run_failures_total"))
-        assert failures == 0, f"{failures:g} runs failed"
+
+def _run(event: dict[str, Any]) -> Run:
+    phases: dict[str, float] = {}
+    for turn in event["phases"]:
+        phases[turn["phase"]] = phases.get(turn["phase"], 0.0) + turn["seconds"]
+    watch = str(event["watch"])
+    return Run(
+        watch=watch,
+        mailbox=watch.partition("/")[2],
+        started_at=_moment(event["started_at"]),
+        ended_at=_moment(event["at"]),
+        seconds=float(str(event["seconds"])),
+        phases=phases,
+        passed=event["outcome"] == "pass",
+    )
+
+
+def _moment(text: object) -> float:
+    return datetime.fromisoformat(str(text)).timestamp()
 
 
 @contextmanager
-def running_daemon(office: Office, interval: int) -> Iterator[Daemon]:
-    """`mailcanary run` with a thousand mailboxes, each probed every `interval` seconds; killed at the end."""
+def running_daemon(office: Office, mailboxes: int, interval: float) -> Iterator[Daemon]:
+    """`mailcanary run` with so many mailboxes, each probed every `interval` seconds; killed at the end."""
     with temporary_home("daemon") as home:
         port = free_port()
-        (home / "config.yaml").write_text(json.dumps(_configuration(office, home, port, interval)))  # JSON is YAML
+        secret = home / "secret"
+        secret.touch(0o600)
+        secret.write_text(BILLING_SECRET)
+        configuration = configuration_of(office, secret, mailboxes, interval)
+        configuration |= {"store": f"sqlite:///{home}/state.db", "web": {"listen": f"{HOST}:{port}"}}
+        (home / "config.yaml").write_text(json.dumps(configuration))  # JSON is YAML
         started_at = time.time()
         with started(
             [sys.executable, "-m", "monitor", "run", "-c", home / "config.yaml"],
             log=home / "log",
             ready=lambda _: accepts(port),
         ) as pid:
-            yield Daemon(pid, started_at, port, home / "log")
+            yield Daemon(pid, started_at, home / "log")
 
 
-def _configuration(office: Office, home: Path, port: int, interval: int) -> dict[str, object]:
-    secret = home / "secret"
-    secret.touch(0o600)
-    secret.write_text(BILLING_SECRET)
-    mailboxes = (office.mailbox(number) for number in range(1, MAILBOXES + 1))
+def configuration_of(office: Office, secret: Path, mailboxes: int, interval: float) -> dict[str, Any]:
+    """What a configuration file says of the simulator, but for the places of the daemon itself."""
+    boxes = (office.mailbox(number) for number in range(1, mailboxes + 1))
+    app = office.mailbox().credential.app
     return {
         "tenants": {"contoso": {"tenant_id": TENANT_ID, "cloud": "lab"}},
         "apps": {
-            "billing-mailer": {
-                "tenant": "contoso",
-                "client_id": BILLING_ID,
-                "credential": {"secret": f"file:{secret}"},
-            }
+            app.id: {"tenant": "contoso", "client_id": app.client_id, "credential": {"secret": f"file:{secret}"}},
         },
-        "mailboxes": {
-            mailbox.id: {"address": mailbox.address.reveal(), "app": "billing-mailer"} for mailbox in mailboxes
-        },
-        "defaults": {"checks": {"smtp_auth": {"interval": f"{interval}s", "timeout": f"{min(interval, 30)}s"}}},
+        "mailboxes": {box.id: {"address": box.address.reveal(), "app": app.id} for box in boxes},
+        "defaults": {"checks": {_CHECK: {"interval": f"{interval:g}s", "timeout": f"{min(interval, 30):g}s"}}},
         "clouds": {
             "lab": {
                 "authority": office.authority,
@@ -131,6 +158,4 @@ def _configuration(office: Office, home: Path, port: int, interval: int) -> dict
                 "ca_file": office.ca_file,
             }
         },
-        "store": f"sqlite:///{home}/state.db",
-        "web": {"listen": f"{HOST}:{port}"},
     }

@@ -1,11 +1,16 @@
-/* The same dialogue by hand in C and OpenSSL: what a probe costs at least. See clients.py.
+/* The same dialogue by hand in C and OpenSSL: what a probe costs at least, and how exactly it can be timed. See probes.py.
 
    probe PORT CA_FILE COUNT < RESPONSE       RESPONSE: what answers the 334 of AUTH XOAUTH2, in base64, one line
-   prints the seconds of CPU that COUNT probes took, without the start of the program */
+   prints the seconds of CPU that COUNT probes took, without the start of the program
+
+   probe PORT CA_FILE COUNT RATE < RESPONSES one line for each mailbox, taken in turns
+   begins RATE probes a second, each in a thread of its own, and prints for each one how many seconds AUTH took (from the
+   command to the 235) and the whole probe */
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +18,23 @@
 #include <time.h>
 #include <unistd.h>
 
-static char reply[65536], response[65536];
+enum { LINE = 65536 };
+static _Thread_local char reply[LINE];
+static int port, responses;
+static char **response;
+static SSL_CTX *context;
+
+typedef struct {
+    pthread_t thread;
+    const char *response;
+    double auth, whole;
+} Probe;
+
+static double seconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
 
 static void fail(const char *where) {
     fprintf(stderr, "probe: %s: %s\n", where, reply);
@@ -39,7 +60,9 @@ static void say(int sock, SSL *tls, const char *command, const char *code) {
     }
 }
 
-static void probe(int port, SSL_CTX *context) {
+static void *probe(void *given) {
+    Probe *mine = given;
+    double begun = seconds(CLOCK_MONOTONIC);
     struct sockaddr_in there = {.sin_family = AF_INET, .sin_port = htons(port)};
     there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     int sock = socket(AF_INET, SOCK_STREAM, IPPROTO_TCP), on = 1;
@@ -54,28 +77,55 @@ static void probe(int port, SSL_CTX *context) {
     SSL_set_fd(tls, sock);
     if (SSL_connect(tls) != 1) fail("handshake");
     say(sock, tls, "EHLO bench.example\r\n", "250");
+    double asked = seconds(CLOCK_MONOTONIC);
     say(sock, tls, "AUTH XOAUTH2\r\n", "334");
-    say(sock, tls, response, "235");
+    say(sock, tls, mine->response, "235");
+    mine->auth = seconds(CLOCK_MONOTONIC) - asked;
     say(sock, tls, "QUIT\r\n", "221");
+    mine->whole = seconds(CLOCK_MONOTONIC) - begun;
     SSL_free(tls);
     close(sock);
+    return NULL;
 }
 
-static double cpu(void) {
-    struct timespec spent;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &spent);
-    return spent.tv_sec + spent.tv_nsec / 1e9;
+static void read_responses(void) {
+    static char line[LINE];
+    while (fgets(line, sizeof line - 2, stdin)) {
+        strcpy(line + strcspn(line, "\r\n"), "\r\n");
+        response = realloc(response, (responses + 1) * sizeof *response);
+        response[responses++] = strdup(line);
+    }
+}
+
+static void pace(Probe *probes, int count, double rate) {
+    double begin = seconds(CLOCK_MONOTONIC);
+    for (int number = 0; number < count; number++) {
+        double due = begin + number / rate;
+        struct timespec moment = {.tv_sec = due, .tv_nsec = (due - (long)due) * 1e9};
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &moment, NULL);
+        if (pthread_create(&probes[number].thread, NULL, probe, &probes[number])) fail("thread");
+    }
+    for (int number = 0; number < count; number++) pthread_join(probes[number].thread, NULL);
+    for (int number = 0; number < count; number++) printf("%.6f %.6f\n", probes[number].auth, probes[number].whole);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4 || !fgets(response, sizeof response - 2, stdin)) return 2;
-    strcpy(response + strcspn(response, "\r\n"), "\r\n");
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    read_responses();
+    if (argc < 4 || argc > 5 || !responses) return 2;
+    port = atoi(argv[1]);
+    context = SSL_CTX_new(TLS_client_method());
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
     if (SSL_CTX_load_verify_locations(context, argv[2], NULL) != 1) fail("CA file");
-    double before = cpu();
-    for (int left = atoi(argv[3]); left > 0; left--) probe(atoi(argv[1]), context);
-    printf("%.6f\n", cpu() - before);
+    int count = atoi(argv[3]);
+    Probe *probes = calloc(count, sizeof *probes);
+    for (int number = 0; number < count; number++) probes[number].response = response[number % responses];
+    if (argc == 5) {
+        pace(probes, count, atof(argv[4]));
+        return 0;
+    }
+    double before = seconds(CLOCK_PROCESS_CPUTIME_ID);
+    for (int number = 0; number < count; number++) probe(&probes[number]);
+    printf("%.6f\n", seconds(CLOCK_PROCESS_CPUTIME_ID) - before);
     return 0;
 }

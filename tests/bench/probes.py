@@ -34,7 +34,7 @@ from tests.peers.available import PeerMissingError, program
 from tests.peers.process import HOST, accepts, free_port, temporary_home
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
     from checks.core.kit import Kit
@@ -54,11 +54,12 @@ class Way:
     cpu: Callable[[], float] = time.process_time
 
 
-async def sasl_response(kit: Kit, mailbox: Mailbox) -> str:
-    """What the bare clients say in AUTH, with a token of the simulator."""
-    token = await kit.tokens.current(mailbox.credential, Trace(kit.clock, Redactor()))
-    text = f"user={mailbox.address.reveal()}\x01auth=Bearer {token.value.reveal()}\x01\x01"
-    return base64.b64encode(text.encode()).decode()
+async def sasl_responses(kit: Kit, mailboxes: Sequence[Mailbox]) -> list[str]:
+    """What the bare clients say in AUTH, with a token of the simulator: the same for all mailboxes of an app."""
+    token = await kit.tokens.current(mailboxes[0].credential, Trace(kit.clock, Redactor()))
+    bearer = f"\x01auth=Bearer {token.value.reveal()}\x01\x01"
+    said = (f"user={mailbox.address.reveal()}{bearer}" for mailbox in mailboxes)
+    return [base64.b64encode(text.encode()).decode() for text in said]
 
 
 def by_run_check(kit: Kit, mailbox: Mailbox) -> Way:
@@ -127,22 +128,27 @@ def by_smtplib(office: Office, response: str, pool: ThreadPoolExecutor) -> Way:
 
 
 @contextmanager
-def by_c(office: Office, response: str) -> Iterator[Way]:
-    """The program in probe.c; PeerMissingError without a C compiler or OpenSSL's headers."""
+def compiled() -> Iterator[Path]:
+    """The program that probe.c makes; PeerMissingError without a C compiler or OpenSSL's headers."""
     compiler = shutil.which("cc")
     if compiler is None:
         raise PeerMissingError("C with OpenSSL: no compiler here: apt-get install gcc libssl-dev")
     with temporary_home("probe") as home:
         binary = home / "probe"
-        made = subprocess.run(
-            [compiler, "-O2", "-o", binary, _PROBE_C, "-lssl", "-lcrypto"], capture_output=True, text=True, check=False
-        )
-        if made.returncode:
+        argv = [compiler, "-O2", "-pthread", "-o", str(binary), str(_PROBE_C), "-lssl", "-lcrypto"]
+        if subprocess.run(argv, capture_output=True, check=False).returncode:
             raise PeerMissingError("C with OpenSSL: probe.c does not compile: apt-get install libssl-dev")
+        yield binary
+
+
+@contextmanager
+def by_c(office: Office, response: str) -> Iterator[Way]:
+    """The program in probe.c; PeerMissingError as `compiled`."""
+    with compiled() as binary:
         spent = 0.0
 
         def probe(count: int) -> float:
-            argv = [binary, str(office.smtp_port), office.ca_file, str(count)]
+            argv = [str(binary), str(office.smtp_port), office.ca_file, str(count)]
             ended = subprocess.run(argv, input=f"{response}\n", capture_output=True, text=True, check=True)
             return float(ended.stdout)
 
@@ -154,11 +160,10 @@ def by_c(office: Office, response: str) -> Iterator[Way]:
 
 
 @contextmanager
-def by_blackbox(office: Office, response: str) -> Iterator[Way]:
-    """Blackbox exporter's tcp module, asked over one HTTP connection; PeerMissingError when it is not installed.
+def running_blackbox(office: Office, response: str) -> Iterator[tuple[int, int]]:
+    """Blackbox exporter with a module `xoauth2`: its pid and port; PeerMissingError when it is not installed.
 
-    Its process is measured: the probe, and the answer in Prometheus' format, without which it tells nobody. Its log is
-    switched off.
+    Its log is switched off.
     """
     binary = program("prometheus-blackbox-exporter", "prometheus-blackbox-exporter")
     dialogue = [
@@ -195,22 +200,36 @@ def by_blackbox(office: Office, response: str) -> Iterator[Way]:
             log=home / "log",
             ready=lambda _: accepts(port),
         ) as pid:
-            question = f"/probe?module=xoauth2&target={HOST}:{office.smtp_port}"
-            web = http.client.HTTPConnection(HOST, port)
+            yield pid, port
 
-            def probe(count: int) -> None:
-                for _ in range(count):
-                    web.request("GET", question)
-                    answer = web.getresponse().read()
-                    assert b"\nprobe_success 1\n" in answer, answer
 
-            async def run(count: int) -> None:
-                await asyncio.to_thread(probe, count)
+def blackbox_question(office: Office) -> str:
+    """What it is asked for one probe."""
+    return f"/probe?module=xoauth2&target={HOST}:{office.smtp_port}"
 
-            try:
-                yield Way("blackbox_exporter", run, lambda: cpu_seconds(pid))
-            finally:
-                web.close()
+
+@contextmanager
+def by_blackbox(office: Office, response: str) -> Iterator[Way]:
+    """Blackbox exporter's tcp module, asked over one HTTP connection; PeerMissingError when it is not installed.
+
+    Its process is measured: the probe, and the answer in Prometheus' format, without which it tells nobody.
+    """
+    with running_blackbox(office, response) as (pid, port):
+        web = http.client.HTTPConnection(HOST, port)
+
+        def probe(count: int) -> None:
+            for _ in range(count):
+                web.request("GET", blackbox_question(office))
+                answer = web.getresponse().read()
+                assert b"\nprobe_success 1\n" in answer, answer
+
+        async def run(count: int) -> None:
+            await asyncio.to_thread(probe, count)
+
+        try:
+            yield Way("blackbox_exporter", run, lambda: cpu_seconds(pid))
+        finally:
+            web.close()
 
 
 def _context(office: Office) -> ssl.SSLContext:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 PACKAGES = ("checks", "monitor")
-BROUGHT_ALONG = {"aiohappyeyeballs"}  # by aiohttp, which is asked for it: docs/architecture.md says so
+# By aiohttp (its connector and its URLs), Apprise (its sessions) and pydantic (its schemas), which are useless without
+# them: docs/architecture.md says so.
+BROUGHT_ALONG = {"aiohappyeyeballs", "yarl", "requests", "pydantic-core"}
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

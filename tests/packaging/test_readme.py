@@ -20,7 +20,7 @@ def test_its_configuration_can_be_used(tmp_path: Path) -> None:
     (configuration,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     file = tmp_path / "mailcanary.yaml"
     file.write_text(configuration, "utf-8")
-    secrets = {"BILLING_SECRET": "a-secret", "CHAT_URL": "json://127.0.0.1/x"}
+    secrets = {"BILLING_SECRET": "a-secret", "READER_SECRET": "a-secret", "CHAT_URL": "json://127.0.0.1/x"}
     done = subprocess.run(
         [sys.executable, "-m", "monitor", "validate", str(file)],
         check=False,
@@ -29,7 +29,7 @@ def test_its_configuration_can_be_used(tmp_path: Path) -> None:
         env={**bare_environment(), **secrets},
     )
     assert (0, "") == (done.returncode, done.stderr)
-    assert "1 app, 1 mailbox, 3 watches, 1 alert channel" in done.stdout
+    assert "2 apps, 1 mailbox, 10 watches, 1 alert channel" in done.stdout
 
 
 def test_its_commands_exist() -> None:
