@@ -19,7 +19,7 @@ from checks.wire import imap, imap_folder
 from checks.wire.message import ID_HEADER
 
 _IMAP = Protocol.IMAP
-# Where nothing is taken out, what is older was reported by earlier runs. IMAP's SINCE knows whole days only.
+# What is older was reported by earlier runs, or is no canary that anybody waits for. IMAP's SINCE knows whole days only.
 LOOK_BACK = timedelta(days=2)
 _ID = re.compile(rb"[0-9a-f]{24}")
 _SUBJECT = re.compile(rb"mailcanary ([0-9a-f]{24})")
@@ -73,8 +73,9 @@ async def run(target: Inbox, settings: InboxSettings, trace: Trace, kit: Kit) ->
         finally:  # also when the time is up: all was read by then
             if all(one.complete for one in read):
                 trace.learn(InboxRead(inbox=target.id, removed=removed))
-        with trace.part():
-            await session.quit()
+        if not session.lost:  # there is nobody to take leave of, and what was under way has said so
+            with trace.part():
+                await session.quit()
 
 
 class _Reader:
@@ -86,7 +87,8 @@ class _Reader:
         self._session = session
         self._target = target
         self._trace = trace
-        self._since = None if settings.clean else (now - LOOK_BACK).date()
+        self._since = now - LOOK_BACK
+        self._clean = settings.clean
         self._kept_since = now - timedelta(seconds=settings.keep_seconds)
 
     async def read(self, kind: Folder, name: bytes) -> _Read:
@@ -95,13 +97,12 @@ class _Reader:
         with trace.phase(Phase.OPEN, _IMAP):
             folder = await imap_folder.opened(session, name)
         with trace.phase(Phase.SEARCH, _IMAP):
-            uids, complete = await imap_folder.search(session, folder, since=self._since)
-            if not complete:
-                text = f"more than {imap_folder.MAX_FOUND} messages in {kind}: the rest waits for the next run"
-                trace.observe("inbox_backlog", text, phase=Phase.SEARCH, protocol=_IMAP)
+            since = None if self._clean else self._since.date()
+            uids, complete = await imap_folder.search(session, folder, since=since)
         own = []
         with trace.phase(Phase.FETCH, _IMAP):
-            for message in await imap_folder.fetch(session, uids):
+            messages = await imap_folder.fetch(session, uids)
+            for message in messages:
                 canary_id = _canary_of(message.header)
                 if canary_id is not None:
                     trace.learn(
@@ -109,6 +110,11 @@ class _Reader:
                     )
                 if _is_ours(message.header) and message.arrived_at <= self._kept_since:
                     own.append(message.uid)
+        # What may be ours and is not (bounces, replies) stays for ever; once it is old, it has hidden nothing.
+        complete = complete or any(message.arrived_at < self._since for message in messages[:1])
+        if not complete:
+            text = f"more than {imap_folder.MAX_FOUND} messages in {kind}: the rest waits for the next run"
+            trace.observe("inbox_backlog", text, phase=Phase.SEARCH, protocol=_IMAP)
         return _Read(folder, tuple(own), complete)
 
     async def clear(self, name: bytes) -> int:

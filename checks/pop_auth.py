@@ -48,5 +48,6 @@ CHECK = Check(
     interval=300.0,
     timeout=30.0,
     always=False,
+    speaks=Protocol.POP,
     run=run,
 )

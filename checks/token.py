@@ -21,7 +21,7 @@ async def run(target: Credential, _: TokenSettings, trace: Trace, kit: Kit) -> N
     token = await kit.tokens.fresh(target, trace)
     with trace.phase(Phase.CLAIMS, Protocol.OAUTH):
         trace.measure("expires_in_seconds", token.lifetime)
-        trace.learn(peek(token))
+        trace.learn(peek(token, trace.redact))
         skew = trace.measures.get("clock_skew_seconds", 0.0)
         if abs(skew) > MAX_SKEW:
             text = f"this host's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the authority's"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from checks.core.kit import Kit
-from checks.core.model import Phase
+from checks.core.model import Phase, Protocol
 from checks.core.settings import Settings
 from checks.core.trace import Trace
 
@@ -17,7 +17,8 @@ class Check:
     """One line of the registry.
 
     `interval` and `timeout` are defaults in seconds. `always`: it runs for every target unless switched off; the others
-    run only where they are named. `patient`: it uses something up, so a restart does not run it early.
+    run only where they are named. `patient`: it uses something up, so a restart does not run it early. `speaks`: to which of
+    a mailbox's servers a run connects.
     `run(target, settings, trace, kit)` catches nothing; what it raises, `run_check` turns into a result.
     """
 
@@ -29,4 +30,5 @@ class Check:
     timeout: float
     always: bool
     patient: bool = False
+    speaks: Protocol = Protocol.SMTP
     run: Callable[[Any, Any, Trace, Kit], Awaitable[None]]

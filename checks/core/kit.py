@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from checks.core.clock import Clock
+from checks.core.cloud import Family
 from checks.core.secret import Secret
-from checks.core.target import Credential, Family
+from checks.core.target import Credential
 from checks.core.trace import Trace
 
 

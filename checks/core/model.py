@@ -185,6 +185,11 @@ class Evidence:
     text: str = ""
     correlation_id: str | None = None
 
+    @property
+    def spoken_code(self) -> str | None:
+        """The code as the other side gave it; the name of a measurement of ours says nothing to people."""
+        return None if self.kind is Kind.OBSERVED else self.code
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Subject:

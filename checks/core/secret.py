@@ -36,7 +36,7 @@ _ADDRESS_IN_URL = re.compile(r"(?<![\w.+%'~-])(?=[\w.+%'~-]*?%40)[\w.+%'~-]++")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 MAX_TEXT = 1000  # characters of foreign text that evidence keeps: the longest known reply of Exchange Online has 600
-_MAX_READ = 8 * MAX_TEXT  # characters of foreign text that are looked at
+MAX_READ = 8 * MAX_TEXT  # characters of foreign text that are looked at
 _MAX_ADDRESS = 320  # RFC 5321, section 4.5.3.1: 64 for the local part, the @, 255 for the domain
 _MIN_INNER = 8  # the shortest piece of base64 that is taken for a known value; a shorter one occurs by chance
 
@@ -120,9 +120,9 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without anything private, on one line, at most `MAX_TEXT` characters."""
-        cut = len(text) > _MAX_READ
+        cut = len(text) > MAX_READ
         # Bytes that were no UTF-8 arrive as lone surrogates (PEP 383) and would break every encoder further on.
-        text = text[:_MAX_READ].encode("utf-8", "replace").decode()
+        text = text[:MAX_READ].encode("utf-8", "replace").decode()
         text = _CONTROL.sub(" ", text)
         folded = text.casefold()
         known = self._known()

@@ -2,8 +2,8 @@
 
 All plain frozen values, so that two plans can be compared. A target knows its `chain` (which instance of every scope
 stands above it, which is how a cause that reaches further than its target finds the thing it reaches), what it is aimed
-at in words (`names`, `words`), what must not show of it (`private`), which host a run connects to (`connects_to`) and what
-a run occupies (`occupies`): of two runs that occupy the same thing, one waits.
+at in words (`names`, `words`, and `words_of` for what was seen there), what must not show of it (`private`), which host a
+run connects to (`connects_to`) and what a run occupies (`occupies`): of two runs that occupy the same thing, one waits.
 """
 
 from __future__ import annotations
@@ -11,64 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
-from urllib.parse import urlsplit
 
+from checks.core.cloud import Cloud, Endpoint, Family, TlsMode
 from checks.core.material import Material
 from checks.core.model import Evidence, Protocol, Scope, Subject
 from checks.core.secret import Address, Secret
-
-
-class TlsMode(StrEnum):
-    """How a connection becomes TLS: by the STARTTLS command (RFC 3207) or from the first byte (RFC 8314)."""
-
-    STARTTLS = "starttls"
-    IMPLICIT = "implicit"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A host and port that is probed. `ca_file` names a private CA; without one the system's CAs are trusted."""
-
-    host: str
-    port: int
-    tls: TlsMode = TlsMode.STARTTLS
-    ca_file: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-class Family(StrEnum):
-    """Which addresses of a host are used."""
-
-    ANY = "any"
-    IPV4 = "ipv4"
-    IPV6 = "ipv6"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cloud:
-    """One Microsoft cloud, or a private stand-in for it: where its authority and its mail servers are.
-
-    `alternatives` are further SMTP endpoints by name, such as that of High Volume Email.
-    """
-
-    name: str
-    authority: str
-    scope: str
-    smtp: Endpoint
-    imap: Endpoint | None = None
-    pop: Endpoint | None = None
-    graph: str | None = None
-    alternatives: tuple[tuple[str, Endpoint], ...] = ()
-    ca_file: str | None = None
-
-    @property
-    def authority_endpoint(self) -> str:
-        """Host and port of the authority, as an endpoint is written."""
-        parts = urlsplit(self.authority)
-        return f"{parts.hostname}:{parts.port or 443}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +82,7 @@ class Credential:
     @property
     def connects_to(self) -> str:
         """The authority."""
-        return self.cloud.authority_endpoint
+        return str(self.cloud.authority_endpoint)
 
     @property
     def occupies(self) -> None:
@@ -161,9 +108,7 @@ class Credential:
             "credential": self.id,
             "tenant": app.tenant.name,
             "tenant_id": app.tenant.tenant_id,
-            "authority": self.cloud.authority_endpoint,
-            "smtp_host": self.cloud.smtp.host,
-            "smtp_port": str(self.cloud.smtp.port),
+            "authority": str(self.cloud.authority_endpoint),
             "contact": app.owner.contact,
         }
 
@@ -215,8 +160,7 @@ class Mailbox:
     @property
     def words(self) -> Mapping[str, str]:
         """What the steps of a cause may name: every value may be shown; the address is not among them."""
-        here = {"mailbox": self.id, "smtp_host": self.endpoint.host, "smtp_port": str(self.endpoint.port)}
-        return {**self.credential.words, **here}
+        return {**self.credential.words, "mailbox": self.id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,9 +216,8 @@ class Route:
 
     @property
     def words(self) -> Mapping[str, str]:
-        """What the steps of a cause may name."""
-        host, port = self.endpoint.host, str(self.endpoint.port)
-        return {"endpoint": str(self.endpoint), "smtp_host": host, "smtp_port": port}
+        """Nothing but what `words_of` adds."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,8 +268,7 @@ class Inbox:
     @property
     def words(self) -> Mapping[str, str]:
         """What the steps of a cause may name: every value may be shown; the address is not among them."""
-        here = {"inbox": self.id, "imap_host": self.endpoint.host, "imap_port": str(self.endpoint.port)}
-        return {**(self.credential.words if self.credential else {}), **here}
+        return {**(self.credential.words if self.credential else {}), "inbox": self.id}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,18 +334,43 @@ def subject_of(target: Target, scope: Scope, evidence: Evidence) -> Subject:
     if scope in {Scope.MONITOR, Scope.NETWORK}:
         return Subject(scope, "self")
     if scope is Scope.ENDPOINT:
-        return Subject(scope, _endpoint_behind(target, evidence.protocol))
+        return Subject(scope, str(endpoint_behind(target, evidence.protocol) or target.connects_to))
     chain = target.chain
     if scope not in chain:
         scope = target.own_scope
     return Subject(scope, chain[scope])
 
 
-def _endpoint_behind(target: Target, protocol: Protocol) -> str:
-    credential = target.credential
-    if protocol is Protocol.OAUTH and credential is not None:
-        return credential.cloud.authority_endpoint
+# What s_client(1) calls the protocols; the authority's is never begun in clear text.
+_AT_OPENSSL = {Protocol.SMTP: "smtp", Protocol.IMAP: "imap", Protocol.POP: "pop3", Protocol.OAUTH: ""}
+
+
+def words_of(target: Target, evidence: Evidence) -> Mapping[str, str]:
+    """What the steps of a cause may name: the target's words and the endpoint that the evidence comes from.
+
+    `host` and `port` are that endpoint's, `connect` is what `openssl s_client` wants to be told of it.
+    """
+    endpoint = endpoint_behind(target, evidence.protocol)
+    if endpoint is None:
+        return target.words
+    starttls = f" -starttls {_AT_OPENSSL[evidence.protocol]}" if endpoint.tls is TlsMode.STARTTLS else ""
+    return {
+        **target.words,
+        "host": endpoint.host,
+        "port": str(endpoint.port),
+        "connect": f"-connect {endpoint}{starttls}",
+    }
+
+
+def endpoint_behind(target: Target, protocol: Protocol) -> Endpoint | None:
+    """The endpoint that speaks this protocol to a target; None for our own network, which is no single endpoint."""
+    if isinstance(target, OwnNetwork):
+        return None
+    if isinstance(target, Credential):
+        return target.cloud.authority_endpoint
+    if protocol is Protocol.OAUTH and target.credential is not None:
+        return target.credential.cloud.authority_endpoint
     if isinstance(target, Mailbox):
         other = {Protocol.IMAP: target.cloud.imap, Protocol.POP: target.cloud.pop}.get(protocol)
-        return str(other or target.endpoint)
-    return target.connects_to
+        return other or target.endpoint
+    return target.endpoint

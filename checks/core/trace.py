@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from checks.core.clock import Clock
 from checks.core.model import Evidence, Fact, Kind, Phase, PhaseTime, Protocol
-from checks.core.secret import Redactor
+from checks.core.secret import MAX_READ, Redactor
 
 # Lines kept of one dialogue: the longest healthy one (a canary with two recipients) has about forty.
 MAX_TRANSCRIPT = 120
@@ -105,7 +105,7 @@ class Trace:
     def line(self, who: str, text: str) -> None:
         """Record a line of the dialogue (`C` client, `S` server). It stays in here as it is until somebody asks."""
         if len(self._lines) < MAX_TRANSCRIPT:
-            self._lines.append((who, text))
+            self._lines.append((who, text[: MAX_READ + 1]))  # one more than is looked at, which tells that it is cut
 
     def transcript(self) -> tuple[str, ...]:
         """The dialogue, redacted. That costs more than the dialogue did, so only runs that failed are asked for it."""

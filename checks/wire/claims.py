@@ -10,6 +10,10 @@ from typing import Any
 
 from checks.core.kit import AccessToken
 from checks.core.model import ClaimsSeen
+from checks.core.secret import Redactor
+
+# Roles and scopes that are kept of a token: an app that mails needs one to three.
+MAX_NAMES = 64
 
 
 def claims_of(token: str) -> Mapping[str, Any] | None:
@@ -22,19 +26,24 @@ def claims_of(token: str) -> Mapping[str, Any] | None:
     return claims if isinstance(claims, dict) else None
 
 
-def peek(token: AccessToken) -> ClaimsSeen:
+def peek(token: AccessToken, redact: Redactor) -> ClaimsSeen:
     """An access token's claims; an opaque one is simply not readable."""
     claims = claims_of(token.value.reveal())
     if claims is None:
         return ClaimsSeen(readable=False, lifetime=token.lifetime)
+
+    def said(*names: str) -> str:
+        return redact(str(next(filter(None, map(claims.get, names)), "")))
+
     roles = claims.get("roles", [])
+    scopes = str(claims.get("scp", "")).split()
     return ClaimsSeen(
         readable=True,
         lifetime=token.lifetime,
-        audience=str(claims.get("aud", "")),
-        tenant_id=str(claims.get("tid", "")),
-        client_id=str(claims.get("appid") or claims.get("azp") or ""),
-        credential_kind=str(claims.get("appidacr") or claims.get("azpacr") or ""),
-        roles=tuple(str(role) for role in roles) if isinstance(roles, list) else (),
-        scopes=tuple(str(claims.get("scp", "")).split()),
+        audience=said("aud"),
+        tenant_id=said("tid"),
+        client_id=said("appid", "azp"),
+        credential_kind=said("appidacr", "azpacr"),
+        roles=tuple(redact(str(role)) for role in roles[:MAX_NAMES]) if isinstance(roles, list) else (),
+        scopes=tuple(map(redact, scopes[:MAX_NAMES])),
     )

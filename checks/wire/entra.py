@@ -80,12 +80,16 @@ class Authority:
         return token
 
     async def current(self, credential: Credential, trace: Trace) -> AccessToken:
-        """The last token while it has `MARGIN` left, else a new one; a refusal is repeated for `REFUSED_FOR`."""
+        """The last token while it has `MARGIN` left, else a new one; a refusal is repeated for `REFUSED_FOR`.
+
+        A token that hardly ever had so much is used for half of that, or of its life: to ask anew for each probe would be
+        a loop (AADSTS50196).
+        """
         with trace.phase(Phase.TOKEN, _OAUTH):
             async with self._locks.setdefault(credential, asyncio.Lock()):
                 now = self._clock.monotonic()
                 known = self._known.get(credential)
-                if known and now < known.given_at + known.lifetime - MARGIN:
+                if known and now < known.given_at + max(known.lifetime - MARGIN, min(known.lifetime, MARGIN) / 2):
                     return known
                 until, refusal = self._refused.get(credential, (0.0, None))
                 if refusal and now < until:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 
+from checks.core.cloud import Family
 from checks.core.kit import Ip, Resolver
 from checks.core.model import Kind, Phase
-from checks.core.target import Family, Route
+from checks.core.target import Route
 from checks.core.trace import Trace
 from checks.wire.net import ip_of, of_family
 

@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from checks.core.model import Kind
+from checks.core.kit import Kit
+from checks.core.model import Evidence, Kind, Phase, Protocol
 from checks.core.trace import Failure, Trace
 from checks.wire.certificates import described
 from checks.wire.tls import CertificateRefusedError
@@ -57,6 +58,15 @@ def failure_of(error: BaseException, trace: Trace) -> Failure:
         if kind is not None:
             return trace.failure(kind, _text(link), code=_code(link))
     return trace.failure(Kind.CLOSED, _text(error))
+
+
+def context_of(ca_file: str | None, kit: Kit, trace: Trace, protocol: Protocol) -> ssl.SSLContext:
+    """The context that verifies by these CAs. A file that can not be read fails the handshake before it begins."""
+    try:
+        return kit.tls.context(ca_file)
+    except OSError as error:
+        text = trace.redact(f"{ca_file}: {error}")
+        raise Failure(Evidence(protocol=protocol, phase=Phase.TLS, kind=Kind.TLS, code="ca_file", text=text)) from error
 
 
 def _kind(error: BaseException) -> Kind | None:

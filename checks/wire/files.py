@@ -27,9 +27,8 @@ def read_text(path: Path, limit: int) -> str:
     Raises UnusableFileError. A pipe or a device is refused at once, so that nobody waits for it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        with open(path, "rb", opener=_without_waiting) as file:
+            regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             content = file.read(limit + 1) if regular else b""
     except OSError as error:
         raise UnusableFileError(path, f"cannot be read: {error.strerror}") from error
@@ -44,6 +43,10 @@ def read_text(path: Path, limit: int) -> str:
     if not text:
         raise UnusableFileError(path, "is empty")
     return text
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -11,10 +11,10 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.kit import AccessToken, Kit
 from checks.core.model import Evidence, Kind, Phase, Protocol
 from checks.core.secret import Address, Secret
-from checks.core.target import Endpoint, Family, TlsMode
 from checks.core.trace import Failure, Trace
 from checks.wire.imap_answers import Answer, Data, NotImapError, Status, literal_at_end, status_of
 from checks.wire.lines import Lines, challenge_of, connected, text_of, xoauth2
@@ -48,6 +48,11 @@ class Session:
     def tls(self) -> ssl.SSLObject | None:
         """The handshake's outcome; None when the connection is closed."""
         return self._lines.tls
+
+    @property
+    def lost(self) -> bool:
+        """Whether the server has gone."""
+        return self._lines.lost
 
     def seen(self) -> None:
         """Record what the endpoint showed of itself."""
@@ -186,7 +191,7 @@ class Session:
             phase=phase,
             kind=Kind.REPLY,
             code=status.word,
-            enhanced_code=status.code,
+            enhanced_code=self._trace.redact(status.code) if status.code else None,
             text=self._trace.redact("; ".join(texts)),
         )
 

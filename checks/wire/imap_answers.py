@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import zip_longest
 
-# The response code in front of a text: `[AUTHENTICATIONFAILED]`, `[UIDVALIDITY 17]`.
-_CODE = re.compile(rb"\[([A-Za-z0-9/-]+)(?: ([^\]]*))?\] ?")
+# The response code in front of a text: `[AUTHENTICATIONFAILED]`, `[UIDVALIDITY 17]`. IANA's longest has 20 characters.
+_CODE = re.compile(rb"\[([A-Za-z0-9/-]{1,32})(?: ([^\]]*))?\] ?")
 _STATUS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\}\Z")
 # An atom may hold one pair of brackets, with blanks inside: BODY[HEADER.FIELDS (SUBJECT)]<0>.

@@ -100,15 +100,15 @@ async def opened(session: Session, name: bytes) -> Folder:
 
 
 async def search(session: Session, folder: Folder, *, since: date | None = None) -> tuple[list[int], bool]:
-    """The numbers of what may be ours, oldest first, at most `MAX_FOUND`, and whether these are all.
+    """The numbers of what may be ours, oldest first, and whether these are all: at most `MAX_FOUND`, the newest.
 
     Where messages can not be expunged by number, those that are marked as deleted are done with.
     """
     also = b"" if "UIDPLUS" in session.capabilities else b"UNDELETED "
     if since is not None:
         also += b"SINCE %d-%b-%d " % (since.day, MONTHS[since.month - 1].title(), since.year)
-    what, first, last, found = _EITHER, 1, folder.exists, set[int]()
-    while first <= last and len(found) <= MAX_FOUND:
+    what, first, last, found, complete = _EITHER, 1, folder.exists, set[int](), True
+    while first <= last:
         until = min(first + WINDOW - 1, last)
         answer = await session.ask(b"UID SEARCH %d:%d %b%b" % (first, until, also, what))
         if answer.status.word != "OK" and what is _EITHER:
@@ -119,10 +119,12 @@ async def search(session: Session, folder: Folder, *, since: date | None = None)
             found.update(number for data in answer.of(b"SEARCH") for number in numbers_of(data))
         except NotImapError as error:
             raise session.nonsense(error) from error
+        if len(found) > MAX_FOUND:
+            found, complete = set(sorted(found)[-MAX_FOUND:]), False
         # Somebody else may expunge meanwhile: then all that comes behind moves up.
         gone = sum(1 for _ in answer.of(b"EXPUNGE"))
         first, last = max(1, until + 1 - gone), last - gone
-    return sorted(found)[:MAX_FOUND], len(found) <= MAX_FOUND
+    return sorted(found), complete
 
 
 async def fetch(session: Session, uids: Sequence[int]) -> list[Message]:

@@ -19,11 +19,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.kit import Kit
 from checks.core.model import EndpointSeen, Kind, Phase, Protocol
-from checks.core.target import Endpoint, Family, TlsMode
 from checks.core.trace import Failure, Trace
-from checks.wire.faults import failure_of
+from checks.wire.faults import context_of, failure_of
 from checks.wire.net import connect
 
 # RFC 2683, section 3.2.1.5, and RFC 5034 have less, but an answer to SEARCH is one line: 5,000 numbers of 32 bits and the
@@ -116,7 +116,7 @@ class Lines(asyncio.Protocol):
         if end > MAX_LINE:
             raise self.nonsense(f"line of more than {MAX_LINE} bytes", self._buffer)
         line = self._take(end + 1)
-        self._spend(len(line) + _LINE_COSTS, line)
+        self._spend(len(line) + _LINE_COSTS)
         return line.removesuffix(b"\n").removesuffix(b"\r")
 
     async def literal(self, size: int) -> bytes:
@@ -129,7 +129,7 @@ class Lines(asyncio.Protocol):
             left -= len(self._take(min(left, MAX_LINE))) if self._buffer else 0
             if left and not self._buffer:
                 await self._more()
-        self._spend(len(kept), kept)
+        self._spend(len(kept))
         return kept
 
     async def _exactly(self, size: int) -> bytes:
@@ -143,10 +143,10 @@ class Lines(asyncio.Protocol):
         self._looked = 0
         return taken
 
-    def _spend(self, size: int, said: bytes) -> None:
+    def _spend(self, size: int) -> None:
         self._left -= size
-        if self._left < 0:
-            raise self.nonsense(f"answer of more than {MAX_ANSWER} bytes", said)
+        if self._left < 0:  # what it is made of stays out: names of folders are nobody's business
+            raise self._trace.failure(Kind.NONSENSE, f"answer of more than {MAX_ANSWER} bytes")
 
     def nothing_more(self) -> None:
         """It is our turn to speak: in clear text behind a go-ahead for TLS, more was put there (CVE-2011-0411)."""
@@ -197,6 +197,11 @@ class Lines(asyncio.Protocol):
             )
         )
 
+    @property
+    def lost(self) -> bool:
+        """Whether the other side has gone: it takes no more commands."""
+        return self._ended is not None
+
     def abort(self) -> None:
         """Cut the connection off: a graceful end waits for a peer that may ignore it."""
         if self._transport is not None:
@@ -211,10 +216,7 @@ async def connected(
 
     `family` and `ip` say by which way, as in `connect`. It is cut off at the end, whatever happened.
     """
-    try:
-        context = kit.tls.context(endpoint.ca_file)
-    except OSError as error:
-        raise trace.failure(Kind.TLS, f"{endpoint.ca_file}: {error}", code="ca_file") from error
+    context = context_of(endpoint.ca_file, kit, trace, protocol)
     sock = await connect(endpoint, kit.resolver, trace, protocol, family=family, ip=ip)
     lines = Lines(endpoint, trace, protocol)
     try:

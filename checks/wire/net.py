@@ -15,9 +15,9 @@ import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType
 
 from checks.core.clock import Clock
+from checks.core.cloud import Endpoint, Family
 from checks.core.kit import Ip, Network, Resolver
 from checks.core.model import Kind, Phase, Protocol
-from checks.core.target import Endpoint, Family
 from checks.core.trace import Trace
 from checks.wire.faults import failure_of
 

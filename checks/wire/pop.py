@@ -11,17 +11,17 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.kit import AccessToken, Kit
 from checks.core.model import Evidence, Kind, Phase, Protocol
 from checks.core.secret import Address
-from checks.core.target import Endpoint, Family, TlsMode
 from checks.core.trace import Failure, Trace
 from checks.wire.lines import Lines, challenge_of, connected, text_of, xoauth2
 from checks.wire.mechanisms import named
 
 _POP = Protocol.POP
 _OK, _ERR, _QUESTION = b"+OK", b"-ERR", b"+"
-_CODE = re.compile(r"\[([A-Za-z0-9/-]+)\]")
+_CODE = re.compile(r"\[([A-Za-z0-9/-]{1,32})\]")
 
 
 class Session:
@@ -130,7 +130,7 @@ class Session:
                 phase=phase,
                 kind=Kind.REPLY,
                 code=word.decode(),
-                enhanced_code=found[1].upper() if found else None,
+                enhanced_code=self._trace.redact(found[1].upper()) if found else None,
                 text=self._trace.redact(f"{text}; challenge {challenge_of(challenge)}" if challenge else text),
             )
         )

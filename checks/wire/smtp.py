@@ -16,12 +16,12 @@ from types import TracebackType
 
 import aiosmtplib
 
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.kit import AccessToken, Kit
 from checks.core.model import EndpointSeen, Evidence, Kind, Phase, Protocol
 from checks.core.secret import Address
-from checks.core.target import Endpoint, Family, TlsMode
 from checks.core.trace import Failure, Trace
-from checks.wire.faults import chain, failure_of
+from checks.wire.faults import chain, context_of, failure_of
 from checks.wire.mechanisms import named
 from checks.wire.net import connect
 from checks.wire.smtp_client import Client
@@ -197,10 +197,7 @@ async def session(
 
     `family` and `ip` say by which way, as in `connect`. An empty `wants` takes whatever is offered.
     """
-    try:
-        context = kit.tls.context(endpoint.ca_file)
-    except OSError as error:
-        raise trace.failure(Kind.TLS, f"{endpoint.ca_file}: {error}", code="ca_file") from error
+    context = context_of(endpoint.ca_file, kit, trace, _SMTP)
     sock = await connect(endpoint, kit.resolver, trace, _SMTP, family=family, ip=ip)
     implicit = endpoint.tls is TlsMode.IMPLICIT
     client = Client(sock, host=endpoint.host, context=context, implicit=implicit, ehlo_name=kit.ehlo_name)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from checks.core.cloud import Cloud, Endpoint, Family, TlsMode
 from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.model import Protocol
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Family, Inbox, Mailbox, Route, Tenant, TlsMode
+from checks.core.target import App, Credential, Inbox, Mailbox, Route, Tenant
 from checks.registry import CHECKS
 from monitor.sim.contoso import (
     BILLING_ID,

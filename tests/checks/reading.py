@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import trustme
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Cloud, Endpoint, TlsMode
 from checks.core.kit import AccessToken, Kit
 from checks.core.material import ClientSecret
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Inbox, Mailbox, Tenant, TlsMode
+from checks.core.target import App, Credential, Inbox, Mailbox, Tenant
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 
@@ -153,7 +154,7 @@ class Desk:
         )
         tenant = Tenant(name="contoso", tenant_id="contoso.example", cloud=cloud)
         owner = Credential(
-            app=App(id="app", tenant=tenant, client_id="x"), material=ClientSecret(Secret("client~secret"))
+            app=App(id="app", tenant=tenant, client_id="x"), material=ClientSecret(Secret("client-secret"))
         )
         address = Address(ADDRESS)
         if check != "inbox":

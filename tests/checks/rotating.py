@@ -7,9 +7,10 @@ import os
 import sys
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Cloud, Endpoint
 from checks.core.material import RefreshToken
 from checks.core.secret import Redactor
-from checks.core.target import App, Cloud, Credential, Endpoint, Tenant
+from checks.core.target import App, Credential, Tenant
 from checks.core.trace import Trace
 from checks.wire.kit import open_kit
 

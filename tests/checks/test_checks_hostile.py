@@ -17,8 +17,8 @@ from aiosmtplib.protocol import SMTPProtocol
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.cloud import Endpoint, TlsMode
 from checks.core.model import Kind, Outcome, Phase
-from checks.core.target import Endpoint, TlsMode
 from checks.wire import smtp_client
 from checks.wire.smtp_client import MAX_BYTES, MAX_LINES, Client, Reader
 

@@ -14,6 +14,7 @@ from checks.core.secret import Redactor, Secret
 from checks.core.trace import Trace
 from checks.registry import CHECKS
 from checks.wire.kit import TOKEN_THREADS
+from monitor.sim import entra
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,3 +166,11 @@ async def test_twenty_runs_at_once_share_one_token(lab: Lab) -> None:
     """Concurrent probes of one credential make one token request."""
     results = await asyncio.gather(*(lab.run("smtp_auth") for _ in range(20)))
     assert [Outcome.PASS] * 20 == [result.outcome for result in results]
+
+
+async def test_a_short_lived_token_is_shared_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where tokens live shorter than mail wants them to, probes do not ask for a new one each: that would be a loop."""
+    monkeypatch.setattr(entra, "LIFETIME_S", (500, 500))
+    await lab.run("smtp_auth")
+    await lab.office.inject("refused", "entra")
+    assert Outcome.PASS is (await lab.run("smtp_auth")).outcome

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.kit import Network
 from checks.core.model import CertificateSeen, EndpointSeen, Kind, Outcome, Phase, Protocol
 from checks.core.run import run_check
 from checks.core.secret import Redactor
-from checks.core.target import Endpoint, Family, Route, TlsMode
+from checks.core.target import Route
 from checks.core.trace import Trace
 from checks.endpoint import CHECK, EndpointSettings
 from checks.wire.kit import open_kit

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from checks.core.cloud import TlsMode
 from checks.core.model import EndpointSeen, Kind, Outcome, Phase
 from checks.core.run import run_check
-from checks.core.target import TlsMode
 from checks.registry import CHECKS
 from tests.checks.reading import ADDRESS, IMAP, POP, TOKEN, Desk, Do, Script, open_desk
 

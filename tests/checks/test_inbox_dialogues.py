@@ -10,7 +10,6 @@ import pytest
 import trustme
 
 from checks.core.model import Folder, InboxRead, Kind, Outcome, Phase, Sighting
-from checks.wire import imap_folder
 from tests.checks.reading import ADDRESS, IMAP, TOKEN, Desk, Do, Script, open_desk
 
 if TYPE_CHECKING:
@@ -212,16 +211,6 @@ async def test_a_great_folder_is_searched_in_windows(desk: Desk) -> None:
     result, _ = await desk.run("inbox", script, clean=False)
     assert Outcome.PASS is result.outcome
     assert [b"1:5000", b"4999:9998", b"9999:11998"] == searched
-
-
-async def test_a_backlog_is_told_and_worked_off(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is more than one run reads is left for the next one, oldest first; until then nothing counts as read."""
-    monkeypatch.setattr(imap_folder, "MAX_FOUND", 3)
-    result, server = await desk.run("inbox", in_folder("INBOX", 9, 7, 3, 8))
-    assert ("inbox.backlog", Outcome.WARN) == (result.worst.cause, result.outcome)
-    assert [f"{uid:024x}" for uid in (3, 7, 8)] == [canary_id for canary_id, _ in seen(result)]
-    assert [] == reads(result)
-    assert "UID EXPUNGE 3,7,8" in server.commands
 
 
 async def test_many_are_taken_in_batches(desk: Desk) -> None:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Endpoint
 from checks.core.model import Kind, Phase, Protocol
 from checks.core.secret import Redactor
-from checks.core.target import Endpoint
 from checks.core.trace import Failure, Trace
 from checks.wire.imap import Session, quoted
 from checks.wire.imap_answers import (

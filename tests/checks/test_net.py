@@ -13,10 +13,10 @@ import pytest
 
 from checks.core.causes import table
 from checks.core.clock import SystemClock
+from checks.core.cloud import Endpoint, Family
 from checks.core.kit import Ip, Network
 from checks.core.model import Kind, Phase, Protocol
 from checks.core.secret import Redactor
-from checks.core.target import Endpoint, Family
 from checks.core.trace import Failure, Trace
 from checks.wire import net
 from checks.wire.kit import _HttpResolver

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Endpoint, Family
 from checks.core.kit import Ip, Network
 from checks.core.model import EndpointSeen, Kind, Outcome, Phase
-from checks.core.target import Endpoint, Family
 from checks.wire.net import PooledResolver
 from tests.checks.lab import Lab
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.canary import CanarySettings
+from checks.core.cloud import Family
 from checks.core.model import EndpointSeen, Folder, InboxRead, Kind, Outcome, Phase, Protocol, Sent, Sighting
 from checks.core.secret import Redactor
-from checks.core.target import Family, Route
+from checks.core.target import Route
 from checks.core.trace import Trace
 from checks.inbox import InboxSettings
 

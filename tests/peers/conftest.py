@@ -17,7 +17,7 @@ from tests.peers.dovecot import Dovecot, running_dovecot
 from tests.peers.mailboxes import PASSWORD, Mailboxes
 from tests.peers.oidc import Oidc, running_oidc
 from tests.peers.postfix import Postfix, running_postfix
-from tests.peers.process import free_port
+from tests.peers.process import HOST6, free_port, loopback
 from tests.peers.prometheus import Prometheus, Promtool, running_prometheus
 from tests.peers.prometheus import promtool as find_promtool
 
@@ -77,6 +77,13 @@ def elsewhere(private_ca: PrivateCA, oidc: Oidc) -> Iterator[Dovecot]:
 def postfix(private_ca: PrivateCA, dovecot: Dovecot) -> Iterator[Postfix]:
     """Submission by Postfix, which asks Dovecot about tokens and delivers to its mailboxes."""
     yield from required(lambda: running_postfix(private_ca, dovecot))
+
+
+@pytest.fixture(scope="session")
+def ipv6() -> None:
+    """A loopback address of IPv6."""
+    if HOST6 not in loopback():
+        give_up(PeerMissingError(f"this machine has no {HOST6}: sysctl net.ipv6.conf.lo.disable_ipv6=0"))
 
 
 @pytest.fixture

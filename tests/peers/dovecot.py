@@ -24,7 +24,7 @@ from tests.peers.authority import PrivateCA
 from tests.peers.available import PeerMissingError, program
 from tests.peers.mailboxes import Mailboxes
 from tests.peers.oidc import Oidc
-from tests.peers.process import HOST, accepts, free_port, running, temporary_home, wait_until
+from tests.peers.process import HOST, accepts, free_port, loopback, running, temporary_home, wait_until
 from tests.peers.relay import running_relay
 
 PACKAGES = "dovecot-core dovecot-imapd dovecot-pop3d dovecot-submissiond dovecot-lmtpd"
@@ -59,19 +59,19 @@ class Dovecot:
     mailboxes: Mailboxes
     mail_directory: Path
 
-    def messages(self, address: str) -> list[EmailMessage]:
-        """What lies in the inbox of this mailbox, read from disk."""
-        inbox = self.mail_directory / address
-        files = [*inbox.glob("new/*"), *inbox.glob("cur/*")]
+    def messages(self, address: str, folder: str = "") -> list[EmailMessage]:
+        """What lies in the inbox of this mailbox, or in another folder of it, read from disk."""
+        place = self.mail_directory / address / (f".{folder}" if folder else "")  # Maildir++
+        files = [*place.glob("new/*"), *place.glob("cur/*")]
         return [email.message_from_bytes(file.read_bytes(), policy=email.policy.default) for file in files]
 
-    def holds(self, address: str, message_id: str) -> bool:
-        """Whether a message with this Message-ID lies in the inbox now."""
-        return any(message["Message-ID"] == message_id for message in self.messages(address))
+    def holds(self, address: str, message_id: str, folder: str = "") -> bool:
+        """Whether a message with this Message-ID lies in the folder now."""
+        return any(message["Message-ID"] == message_id for message in self.messages(address, folder))
 
-    def receives(self, address: str, message_id: str, seconds: float = _ARRIVAL_SECONDS) -> bool:
-        """Whether the message is there, or comes within `seconds` (blocks; use a thread from a coroutine)."""
-        return wait_until(lambda: self.holds(address, message_id), seconds)
+    def receives(self, address: str, message_id: str, folder: str = "") -> bool:
+        """Whether the message is there, or comes within seconds (blocks; use a thread from a coroutine)."""
+        return wait_until(lambda: self.holds(address, message_id, folder), _ARRIVAL_SECONDS)
 
 
 @contextmanager
@@ -149,18 +149,35 @@ def _write(home: Path, server: Dovecot, authority: PrivateCA, oidc: Oidc, relay_
     mailboxes = server.mailboxes
     may_log_in = [address for address in mailboxes.existing() if address != mailboxes.disabled]
     (home / "logins").write_text("".join(f"{address}:::::::nopassword\n" for address in may_log_in))
-    (home / "users").write_text("".join(f"{address}:::::\n" for address in mailboxes.existing()))
+    (home / "users").write_text(
+        "".join(f"{address}:::::::{_limits(mailboxes).get(address, '')}\n" for address in mailboxes.existing())
+    )
     (home / "oauth2").write_text(
         _OAUTH2.format(keys=home / "keys", issuer=oidc.issuer, scope=oidc.scope, tenant=oidc.tenant)
     )
     configuration = home / "dovecot.conf"
     configuration.write_text(
         _CONFIGURATION.format(
-            home=home, host=HOST, server=server, authority=authority, roles=roles, relay_port=relay_port
+            home=home,
+            host=HOST,
+            hosts=", ".join(loopback()),
+            server=server,
+            authority=authority,
+            roles=roles,
+            relay_port=relay_port,
         )
         + "".join(f"service {service} {{\n  chroot =\n}}\n" for service in _CHROOTED)
+        + "".join(_FLAWED.format(host=flawed.host, files=flawed) for flawed in authority.flawed.values())
     )
     return configuration
+
+
+def _limits(mailboxes: Mailboxes) -> dict[str, str]:
+    """The fields of the users whose room is limited."""
+    return {
+        mailboxes.full: "userdb_quota_rule=*:bytes=1",
+        mailboxes.crowded: "userdb_quota_rule=*:messages=1 userdb_quota_full_tempfail=yes",
+    }
 
 
 def _write_passwords(home: Path, configuration: Path, passwords: Mapping[str, str]) -> None:
@@ -223,6 +240,14 @@ passdb {{
 }}
 """
 
+# Which of them is shown depends on the name that the client asks for (SNI).
+_FLAWED = """\
+local_name {host} {{
+  ssl_cert = <{files.certificate_file}
+  ssl_key = <{files.key_file}
+}}
+"""
+
 _CONFIGURATION = """\
 base_dir = {home}/run
 state_dir = {home}/state
@@ -236,7 +261,7 @@ mail_gid = {roles.mail_group}
 first_valid_uid = 1
 mail_location = maildir:{server.mail_directory}/%u
 
-listen = {host}
+listen = {hosts}
 hostname = localhost
 protocols = imap pop3 submission lmtp
 ssl = required
@@ -252,6 +277,15 @@ service anvil {{
   }}
 }}
 mail_max_userip_connections = 0
+
+mail_plugins = quota
+plugin {{
+  quota = count:User quota
+  quota_vsizes = yes
+}}
+# user+folder@domain
+recipient_delimiter = +
+lmtp_save_to_detail_mailbox = yes
 
 namespace inbox {{
   inbox = yes

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
+HOST6 = "::1"
 START_SECONDS = 20.0  # a loaded CI machine needs several; a start that takes longer is broken
 STOP_SECONDS = 5.0
 POLL_SECONDS = 0.02
@@ -25,6 +26,7 @@ POLL_SECONDS = 0.02
 # Below 32768, where Linux begins to hand out ports for outgoing connections (ip_local_port_range): a port chosen here
 # is not taken by a passing client between the choice and the server's bind. macOS begins at 49152 (RFC 6335).
 _PORTS = range(20000, 32000)
+_given: set[int] = set()
 
 _PROC = Path("/proc")
 
@@ -40,12 +42,30 @@ class StartError(RuntimeError):
 
 
 def free_port() -> int:
-    """A loopback TCP port that nobody listens on, outside the range of outgoing connections."""
+    """A TCP port that nobody listens on, on any loopback address, outside the range of outgoing connections.
+
+    No port is given out twice, because servers with many ports ask for all of them before they listen.
+    """
+    hosts = loopback()
     while True:
         port = secrets.choice(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
+        if port not in _given and all(_can_bind(host, port) for host in hosts):
+            _given.add(port)
             return port
+
+
+def loopback() -> tuple[str, ...]:
+    """The loopback addresses of this machine; not all have one of IPv6."""
+    return (HOST, HOST6) if _can_bind(HOST6, 0) else (HOST,)
+
+
+def _can_bind(host: str, port: int) -> bool:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, port))
+    except OSError:
+        return False
+    return True
 
 
 def accepts(port: int) -> bool:

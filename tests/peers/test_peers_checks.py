@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Cloud, Endpoint
 from checks.core.material import ClientCertificate, ClientSecret
 from checks.core.model import Kind, Outcome, Phase
 from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Inbox, Mailbox, Tenant
+from checks.core.target import App, Credential, Inbox, Mailbox, Tenant
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 
@@ -111,6 +112,13 @@ async def test_a_disabled_user_is_refused_at_auth(oidc: Oidc, dovecot: Dovecot) 
     target = mailbox(credential(oidc, dovecot.submission_port), dovecot.mailboxes.disabled)
     result = await run("smtp_auth", target)
     assert ("smtp.auth_refused", Phase.AUTH) == (result.worst.cause, result.worst.evidence.phase)
+
+
+async def test_a_server_that_cannot_check_tokens_is_no_bad_credential(oidc: Oidc, elsewhere: Dovecot) -> None:
+    """Where nobody answers about tokens, the login is deferred, and nobody is told to renew a credential."""
+    result = await run("smtp_auth", mailbox(credential(oidc, elsewhere.submission_port), elsewhere.mailboxes.sender))
+    evidence = result.worst.evidence
+    assert ("smtp.auth_deferred", Phase.AUTH, "454") == (result.worst.cause, evidence.phase, evidence.code)
 
 
 async def test_a_foreign_sender_is_refused_at_rcpt(oidc: Oidc, postfix: Postfix) -> None:

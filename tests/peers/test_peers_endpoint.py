@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from checks.core.clock import SystemClock
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.model import CertificateSeen, EndpointSeen, Outcome, Phase, Protocol
 from checks.core.run import run_check
-from checks.core.target import Endpoint, Family, Route, TlsMode
+from checks.core.target import Route
 from checks.endpoint import CHECK, EndpointSettings
 from checks.wire.kit import open_kit
 

@@ -10,76 +10,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from checks.core.clock import SystemClock
-from checks.core.material import ClientSecret
+from checks.core.cloud import Endpoint, TlsMode
 from checks.core.model import Folder, InboxRead, Kind, Outcome, Phase, Sent, Sighting
-from checks.core.run import run_check
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Inbox, Mailbox, Tenant, TlsMode
+from checks.core.target import Inbox
 from checks.registry import CHECKS
-from checks.wire.kit import open_kit
 from checks.wire.message import canary_message
 from tests.peers.clients import Xoauth2, access_token, imap_client, message
 from tests.peers.mailboxes import PASSWORD
+from tests.peers.probes import credential, inbox, mailbox, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from checks.core.model import Result
-    from checks.core.settings import Settings
-    from checks.core.target import Target
     from tests.peers.authority import PrivateCA
     from tests.peers.dovecot import Dovecot
     from tests.peers.oidc import Oidc
     from tests.peers.postfix import Postfix
 
 READERS = ["imap_auth", "pop_auth"]
-
-
-def credential(
-    oidc: Oidc, dovecot: Dovecot, app: str = "by_secret", *, clear: bool = False, smtp: int = 1
-) -> Credential:
-    """The credential of one of the issuer's apps, in a cloud whose mail lies in this Dovecot."""
-
-    def endpoint(port: int, tls: TlsMode) -> Endpoint:
-        return Endpoint(host="localhost", port=port, tls=tls, ca_file=str(oidc.ca_file))
-
-    tls = TlsMode.STARTTLS if clear else TlsMode.IMPLICIT
-    cloud = Cloud(
-        name="peers",
-        authority=oidc.authority.rpartition("/")[0],
-        scope=oidc.scope,
-        smtp=endpoint(smtp, TlsMode.STARTTLS),
-        imap=endpoint(dovecot.imap_clear_port if clear else dovecot.imap_port, tls),
-        pop=endpoint(dovecot.pop_clear_port if clear else dovecot.pop_port, tls),
-        ca_file=str(oidc.ca_file),
-    )
-    known = getattr(oidc.apps, app)
-    tenant = Tenant(name="peers", tenant_id=oidc.tenant, cloud=cloud)
-    material = ClientSecret(Secret(known.secret))
-    return Credential(app=App(id=app.replace("_", "-"), tenant=tenant, client_id=known.client_id), material=material)
-
-
-def mailbox(owner: Credential, address: str) -> Mailbox:
-    """A mailbox that an app sends as."""
-    return Mailbox(id=address.partition("@")[0], address=Address(address), credential=owner, endpoint=owner.cloud.smtp)
-
-
-def inbox(owner: Credential, address: str) -> Inbox:
-    """The same, to read canaries from."""
-    return Inbox(id="ops", address=Address(address), endpoint=owner.cloud.imap, credential=owner)
-
-
-def usual_settings(check: str) -> Settings:
-    """A check's settings where nothing is said, but for canaries: they are taken out at once."""
-    return CHECKS[check].settings(**({"keep_seconds": 0} if check == "inbox" else {}))
-
-
-async def run(check: str, target: Target, settings: Settings | None = None) -> Result:
-    """One run with a kit of its own."""
-    known = CHECKS[check]
-    async with open_kit(clock=SystemClock(), seed=None) as kit:
-        return await run_check(known, target, settings or usual_settings(check), kit, watch=f"{check}/peer", seconds=20)
 
 
 def sightings(result: Result) -> list[Sighting]:
