@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -179,10 +179,8 @@ class Daemon:
 
     def _begin(self, parts: _Parts) -> None:
         watches = parts.prepared.plan.watches
-        states = ((watch, parts.pipeline.state(watch)) for watch in watches)
-        last_runs = {watch: state.last_seen_at for watch, state in states if state and state.last_seen_at}
         patient = frozenset(name for name, check in CHECKS.items() if check.patient)
-        parts.ticker.start(watches.values(), last_runs, patient)
+        parts.ticker.start(watches.values(), _last_runs(parts.pipeline), patient)
         self.started.set()
         warnings = _warnings(parts.prepared)
         self._sinks.publish(
@@ -216,7 +214,7 @@ class Daemon:
             parts.kit.tls.forget()
             parts.kit.tokens.keep_only(prepared.plan.credentials)
             await self._follow(parts)
-            parts.ticker.change(change)
+            parts.ticker.change(change, _last_runs(parts.pipeline))
             if prepared.configuration.channels != before.configuration.channels:
                 await parts.outbox.drain(DELIVERING_SECONDS)
             self._sinks.publish([_reloaded(prepared, change, self._clock)])
@@ -235,7 +233,10 @@ class Daemon:
                 _log.error("not reloaded: %s", problem)
 
     async def _reload_when_fleets_change(self, parts: _Parts) -> None:
-        """Look now and then whether a fleet's file has changed. The main file is read again only when that is asked for."""
+        """Look now and then whether a fleet's file has changed: then all is read again, the main file too.
+
+        A change of the main file alone waits for a reload that somebody asks for.
+        """
         while True:
             followed = parts.prepared
             _, *fleets = followed.configuration.files
@@ -303,6 +304,10 @@ class Daemon:
 
 async def _now(changes: Changes) -> Stamps:
     return await _in_thread(lambda: stamps(stamp.path for stamp in changes.read))
+
+
+def _last_runs(pipeline: Pipeline) -> Mapping[str, datetime]:
+    return {state.watch: state.last_seen_at for state in pipeline.states if state.last_seen_at}
 
 
 def _words(prepared: Prepared) -> Words:

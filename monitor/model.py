@@ -83,18 +83,35 @@ def _cause(state: WatchState) -> str | None:
 
 
 class Fate(StrEnum):
-    """What became of a canary in one inbox. Delivered, delivered late and lost are the end; late may still arrive."""
+    """What became of a canary in one inbox. Delivered, delivered late and lost are the end; late may still arrive.
+
+    Forgotten is the end too, and says nothing: nobody looks for it any more.
+    """
 
     PENDING = "pending"
     LATE = "late"
     DELIVERED = "delivered"
     DELIVERED_LATE = "delivered_late"
     LOST = "lost"
+    FORGOTTEN = "forgotten"
+
+    @property
+    def open(self) -> bool:
+        """Whether the canary may still arrive."""
+        return self in {Fate.PENDING, Fate.LATE}
+
+    @property
+    def told(self) -> bool:
+        """Whether it says something of the mailbox that sent."""
+        return self not in {Fate.PENDING, Fate.FORGOTTEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canary:
-    """One canary on its way to one inbox. `told_late`: it was late before it arrived."""
+    """One canary on its way to one inbox. `told_late`: it was late before it arrived.
+
+    `everywhere`: with this inbox it has arrived well in all that it was sent to and that are read.
+    """
 
     id: str
     mailbox: str
@@ -102,6 +119,7 @@ class Canary:
     sent_at: datetime
     fate: Fate = Fate.PENDING
     told_late: bool = False
+    everywhere: bool = False
     arrived_at: datetime | None = None
     folder: Folder | None = None
     settled_at: datetime | None = None
@@ -114,7 +132,7 @@ class Canary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lateness:
-    """When a canary that was not seen is late and when it is lost, in seconds after it was sent."""
+    """When a canary that was not seen is late and when it is lost, which is not before; in seconds after it was sent."""
 
     late_after: float = 300.0
     lost_after: float = 3600.0

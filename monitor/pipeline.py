@@ -28,7 +28,6 @@ from monitor.model import (
     CanarySettled,
     Change,
     Event,
-    Fate,
     Importance,
     Incident,
     IncidentChanged,
@@ -128,9 +127,9 @@ class Pipeline:
     async def follow(self, plan: Plan, policy: Policy, channels: Iterable[str], lateness: Lateness) -> None:
         """Work by another plan from now on. Watches that it lacks leave their incidents and are forgotten."""
         async with self._one_at_a_time:
-            self._ledger.follow(*_canary_ways(plan), lateness)
+            forgotten = self._ledger.follow(*_canary_ways(plan), lateness)
             await self._remember(plan)
-            await self._change(plan, policy, channels)
+            await self._change(plan, policy, channels, forgotten)
 
     async def _remember(self, plan: Plan) -> None:
         """What the endpoints of a plan showed in their last run, in this life or an earlier one."""
@@ -143,7 +142,7 @@ class Pipeline:
                     return
                 self._shown[watch.id] = remembered((), last.result) if last else ()
 
-    async def _change(self, plan: Plan, policy: Policy, channels: Iterable[str]) -> None:
+    async def _change(self, plan: Plan, policy: Policy, channels: Iterable[str], forgotten: Sequence[Canary]) -> None:
         now = self._clock.now()
         self._plan, self._policy, self._channels = plan, policy, tuple(channels)
         known = {*self._states, *(watch for incident in self._incidents.open for watch in incident.watches)}
@@ -151,7 +150,7 @@ class Pipeline:
         for watch in gone:
             self._states.pop(watch, None)
             self._shown.pop(watch, None)
-        await self._settle((), self._incidents.remove(gone, now), now)
+        await self._settle((), self._incidents.remove(gone, now), now, forgotten)
         try:
             await self._store.forget(gone)
         except StoreError as error:
@@ -197,11 +196,18 @@ class Pipeline:
                 results = await self._fair(results)
             results = [self._drifted(result) for result in results]
             canaries = self._ledger.enter(results)
-            verdicts = [said for canary in canaries if (said := self._verdict(canary, now)) is not None]
-            known = [result for result in (*results, *verdicts) if result.watch in self._plan.watches]
-            judged = [(result, self._judge(result, now)) for result in known]
-            movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
-            await self._settle(judged, movements, now, canaries)
+            await self._decide(results, canaries[:MAX_BATCH], now)
+            # An inbox that is read again after a long time may settle all that was sent meanwhile.
+            for start in range(MAX_BATCH, len(canaries), MAX_BATCH):
+                await self._decide((), canaries[start : start + MAX_BATCH], now)
+
+    async def _decide(self, results: Sequence[Result], canaries: Sequence[Canary], now: datetime) -> None:
+        """What results and the fates of canaries change; one transaction."""
+        verdicts = [said for canary in canaries if (said := self._verdict(canary, now)) is not None]
+        known = [result for result in (*results, *verdicts) if result.watch in self._plan.watches]
+        judged = [(result, self._judge(result, now)) for result in known]
+        movements = self._incidents.correlate([change.after for _, change in judged], self._importance, now)
+        await self._settle(judged, movements, now, canaries)
 
     def _drifted(self, result: Result) -> Result:
         """The result with what an endpoint shows otherwise than before."""
@@ -213,11 +219,12 @@ class Pipeline:
         return drift(before, result, watch.target)
 
     def _verdict(self, canary: Canary, now: datetime) -> Result | None:
-        """What a canary's fate says of its mailbox."""
+        """What a canary's fate says of its mailbox. That it is well waits for all of its inboxes."""
         watch = self._plan.watches.get(watch_id(DELIVERY, canary.mailbox))
         if watch is None or not isinstance(watch.target, Mailbox):
             return None
-        return verdict(canary, watch.target, watch.id, now)
+        said = verdict(canary, watch.target, watch.id, now)
+        return said if said is None or said.findings or canary.everywhere else None
 
     def _judge(self, result: Result, now: datetime) -> Change:
         watch = self._plan.watches[result.watch]
@@ -256,7 +263,7 @@ class Pipeline:
         self._publish(
             [
                 *(Ran(at=now, result=result, change=change) for result, change in judged),
-                *(CanarySettled(at=now, canary=one) for one in canaries if one.fate is not Fate.PENDING),
+                *(CanarySettled(at=now, canary=one) for one in canaries if one.fate.told),
                 *(IncidentChanged(at=now, before=before, after=moved[after.id]) for before, after in movements),
             ]
         )

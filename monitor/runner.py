@@ -16,6 +16,7 @@ from checks.core.check import Check
 from checks.core.kit import Kit
 from checks.core.model import Result
 from checks.core.run import run_check
+from checks.core.target import endpoint_behind
 from monitor.model import Skipped, SkipReason
 from monitor.plan import Watch
 
@@ -87,8 +88,9 @@ class Runner:
             await self._run_bounded(watch)
 
     async def _run_bounded(self, watch: Watch) -> None:
-        async with self._endpoints[watch.target.connects_to], self._all:
-            check = self._checks[watch.check]
+        check = self._checks[watch.check]
+        endpoint = endpoint_behind(watch.target, check.speaks)
+        async with self._endpoints[str(endpoint)], self._all:
             result = await run_check(
                 check, watch.target, watch.settings, self._kit, watch=watch.id, seconds=watch.timeout
             )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from checks.core.causes import table
+from checks.core.cloud import Endpoint
 from checks.core.kit import Kit
 from checks.core.model import Evidence, Finding, Kind, Level, Phase, Protocol, Result, Scope, Subject
 from checks.core.secret import Redactor
-from checks.core.target import Endpoint
 from checks.core.trace import Failure, Trace
 from checks.wire.net import connect
 from monitor.plan import NETWORK, REACH_INTERVAL, REACH_TIMEOUT, watch_id

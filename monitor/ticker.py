@@ -30,6 +30,9 @@ logging.getLogger("apscheduler").setLevel(logging.WARNING)
 class Slots(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
     """One fire in every slot: slot k begins at offset + k * interval since the epoch. `first` comes before them.
 
+    A slot that begins less than half an interval behind `first` is left out: else a daemon that starts would do the work of
+    two intervals in its first one, with all mailboxes at once.
+
     It counts in whole microseconds, as datetimes do: a slot that came back a rounding error too early would be due again
     and again, and APScheduler would walk the same moment for ever.
     """
@@ -46,6 +49,8 @@ class Slots(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         if previous_fire_time is None and self.first is not None:
             return max(self.first, now)
         base = max(now, previous_fire_time) if previous_fire_time else now
+        if self.first is not None:
+            base = max(base, self.first + self.interval * _MICROSECOND / 2)
         slot = ((base - _EPOCH) // _MICROSECOND - self.offset) // self.interval + 1
         return _EPOCH + timedelta(microseconds=self.offset + slot * self.interval)
 
@@ -61,21 +66,23 @@ class Ticker:
             executors={"default": DebugExecutor()},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
         )
+        self._patient: frozenset[str] = frozenset()
 
     def start(self, watches: Iterable[Watch], last_runs: Mapping[str, datetime], patient: frozenset[str]) -> None:
         """Begin. Watches of the checks in `patient` wait for their slot when their last run is younger than that."""
+        self._patient = patient
         self._scheduler.start(paused=True)
         for watch in _scheduled(*watches):
-            self._add(watch, last_runs.get(watch.id) if watch.check in patient else None)
+            self._add(watch, last_runs)
         self._scheduler.resume()
 
-    def change(self, what: Difference) -> None:
-        """Follow a new plan: what did not change keeps its place."""
+    def change(self, what: Difference, last_runs: Mapping[str, datetime]) -> None:
+        """Follow a new plan: what did not change keeps its place, the rest begins as at the start."""
         self._scheduler.pause()
         for watch in _scheduled(*what.removed, *what.changed):
             self._scheduler.remove_job(watch.id)
         for watch in _scheduled(*what.added, *what.changed):
-            self._add(watch, None)
+            self._add(watch, last_runs)
         self._scheduler.resume()
 
     def stop(self) -> None:
@@ -83,8 +90,9 @@ class Ticker:
         self._scheduler.pause()
         self._scheduler.shutdown(wait=False)
 
-    def _add(self, watch: Watch, last_run: datetime | None) -> None:
+    def _add(self, watch: Watch, last_runs: Mapping[str, datetime]) -> None:
         now = self._clock.now()
+        last_run = last_runs.get(watch.id) if watch.check in self._patient else None
         young = last_run is not None and now - last_run < timedelta(seconds=watch.interval)
         within = min(watch.interval, FIRST_RUN_WITHIN)
         first = None if young else now + timedelta(seconds=watch.offset / watch.interval * within)

@@ -118,7 +118,7 @@ def _breaks(watches: frozenset[str]) -> str:
 
 def _said(evidence: Evidence) -> str:
     aadsts = None if evidence.aadsts is None else f"AADSTS{evidence.aadsts}"
-    codes = [evidence.code, evidence.enhanced_code, aadsts, evidence.error, evidence.suberror]
+    codes = [evidence.spoken_code, evidence.enhanced_code, aadsts, evidence.error, evidence.suberror]
     seen = [evidence.protocol.value, evidence.phase.value, evidence.kind.value, *(code for code in codes if code)]
     text = f": {evidence.text}" if evidence.text else ""
     return _tame(" ".join(seen) + text, _MAX_SAID)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from checks.core.model import Scope, Subject
-from checks.core.target import Mailbox
+from checks.core.target import Inbox, Mailbox, words_of
 from monitor.model import Incident
 from monitor.plan import Plan, Watch
 
@@ -23,13 +23,14 @@ class Words:
                 self._below.setdefault(Subject(scope, key), watch)
 
     def of(self, incident: Incident) -> Mapping[str, str]:
-        """What fills the steps; the address only where the incident is about one mailbox. Empty for what is gone."""
+        """What fills the steps; the address only where the incident is about one mailbox or inbox. Empty for what is gone."""
         watches = (self._plan.watches.get(name) for name in sorted(incident.watches)[:1])
         watch = self._below.get(incident.subject) or next(watches, None)
         if watch is None:
             return {}
         target = watch.target
-        words = dict(target.words)
-        if self._addresses and isinstance(target, Mailbox) and incident.subject == Subject(Scope.MAILBOX, target.id):
+        words = dict(words_of(target, incident.finding.evidence))
+        about = Subject(target.own_scope, target.id)
+        if self._addresses and isinstance(target, Mailbox | Inbox) and incident.subject == about:
             words["address"] = target.address.reveal()
         return words

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from checks.core.clock import Clock
 from checks.core.model import Outcome, Result
-from checks.core.target import Inbox, Mailbox
+from checks.core.target import Mailbox, Target
 from monitor.canaries.delivery import verdict
 from monitor.canaries.ledger import Ledger
 from monitor.model import Canary, Fate, Lateness
-from monitor.plan import DELIVERY, Plan, Watch, watch_id
+from monitor.plan import DELIVERY, Watch, watch_id
 
 # Between two looks into one inbox, in seconds: a person waits, but a server counts log-ins.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
@@ -19,22 +19,21 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 10.0
 class Arrivals:
     """What was sent, and where it is looked for.
 
-    `run` runs one watch, `unread` hears of an inbox that can not be read, `told` what became of each canary.
+    `run` runs the watch of one of the `inboxes`, `unread` hears of one that can not be read, `told` of each canary's fate.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        inboxes: Iterable[Watch],
         lateness: Lateness,
         clock: Clock,
         *,
         run: Callable[[Watch], Awaitable[Result]],
-        unread: Callable[[Watch, Result], None],
-        told: Callable[[Canary, Watch, Result], None],
+        unread: Callable[[Target, Result], None],
+        told: Callable[[Canary, Mailbox, Result], None],
         progress: Callable[[str], None],
     ) -> None:
-        self._watches = {watch.target.id: watch for watch in plan.watches.values() if isinstance(watch.target, Inbox)}
-        self._plan = plan
+        self._watches = {watch.target.id: watch for watch in inboxes}
         self._clock = clock
         self._run = run
         self._unread = unread
@@ -46,7 +45,8 @@ class Arrivals:
     async def wait_for(self, results: Iterable[Result], mailboxes: Iterable[Mailbox]) -> list[Result]:
         """Wait for the canaries of these results: the verdict on each, and the run of every inbox that can not be read.
 
-        An inbox that can not be read is not asked again: nobody knows what is in it.
+        An inbox that can not be read is not asked again: nobody knows what is in it. Nor is one that is not read to its end
+        although its canaries are late by now, since it is busy or too full.
         """
         known = {mailbox.id: mailbox for mailbox in mailboxes}
         self._ledger.follow(self._watches.keys(), known.keys(), self._lateness)
@@ -55,12 +55,14 @@ class Arrivals:
         verdicts: list[Result] = []
         while waiting := self._waiting():
             for inbox in sorted({canary.inbox for canary in waiting}):
+                late = self._clock.monotonic() - began > self._lateness.late_after
                 result = await self._run(self._watches[inbox])
-                if result.outcome in {Outcome.FAIL, Outcome.UNKNOWN}:
-                    self._unread(self._watches.pop(inbox), result)
+                verdicts += self._verdicts(self._ledger.enter([result]), known)
+                unread = late and any(canary.inbox == inbox for canary in self._waiting())
+                if unread or result.outcome in {Outcome.FAIL, Outcome.UNKNOWN}:
+                    self._unread(self._watches.pop(inbox).target, result)
                     self._ledger.follow(self._watches.keys(), known.keys(), self._lateness)
                     verdicts.append(result)
-                verdicts += self._verdicts(self._ledger.enter([result]), known)
             if left := len(self._waiting()):
                 waited = self._clock.monotonic() - began
                 self._progress(f"{left} {'canary' if left == 1 else 'canaries'} on the way, {waited:.0f} s")
@@ -73,8 +75,8 @@ class Arrivals:
 
     def _verdicts(self, settled: Iterable[Canary], mailboxes: dict[str, Mailbox]) -> Iterable[Result]:
         for canary in settled:
-            name = watch_id(DELIVERY, canary.mailbox)
-            result = verdict(canary, mailboxes[canary.mailbox], name, self._clock.now())
+            mailbox = mailboxes[canary.mailbox]
+            result = verdict(canary, mailbox, watch_id(DELIVERY, mailbox.id), self._clock.now())
             if result is not None:
-                self._told(canary, self._plan.watches[name], result)
+                self._told(canary, mailbox, result)
                 yield result

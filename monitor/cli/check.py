@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import click
 from pydantic import TypeAdapter
 
 from checks.core.clock import SystemClock
 from checks.core.kit import Kit
-from checks.core.model import Folder, Outcome, Result
+from checks.core.model import Folder, Outcome, Result, Sent
 from checks.core.run import run_check
-from checks.core.target import Inbox, Mailbox, Route
+from checks.core.target import Inbox, Mailbox, Route, Target, endpoint_behind, words_of
 from checks.registry import CHECKS
 from checks.wire.kit import open_kit
 from monitor.cli import loop
@@ -45,7 +45,7 @@ def check_once(
         raise click.UsageError("the check canary sends a message: confirm it with --canary")
     watches = [watch for watch in _wanted(configuration, mailboxes, canary=canary) if not only or watch.check in only]
     if not watches:
-        click.echo("nothing to check: every wanted check is switched off in the configuration", err=True)
+        click.echo("nothing to check: the configuration runs none of the wanted checks for what was named", err=True)
     results = loop.run(_run(watches, configuration, as_json=as_json))
     if as_json:
         _print(json.dumps([_as_json(result) for result in results], indent=2))
@@ -56,28 +56,33 @@ def check_once(
 def _wanted(configuration: Configuration, mailboxes: tuple[str, ...], *, canary: bool) -> Iterable[Watch]:
     """What stands behind mailboxes first, then they; canaries only when asked for: a check must not send mail by surprise."""
     plan = plan_of(configuration).watches
-    chosen = [box for name, box in configuration.mailboxes.items() if not mailboxes or name in mailboxes]
-    behind = {mailbox.credential.id for mailbox in chosen} | {mailbox.connects_to for mailbox in chosen}
+    chosen = {name: box for name, box in configuration.mailboxes.items() if not mailboxes or name in mailboxes}
+    behind = {mailbox.credential.id for mailbox in chosen.values()} | {
+        str(endpoint_behind(watch.target, CHECKS[watch.check].speaks))
+        for watch in plan.values()
+        if isinstance(watch.target, Mailbox) and watch.target.id in chosen and not watch.derived
+    }
     for watch in plan.values():
         target = watch.target
         key = target.connects_to if isinstance(target, Route) else target.id
         if not watch.derived and not isinstance(target, Mailbox) and (not mailboxes or key in behind):
             yield watch
-    for mailbox in chosen:
-        for name, check in CHECKS.items():
+    for mailbox in chosen.values():
+        for name in CHECKS:
             planned = plan.get(watch_id(name, mailbox.id))
             if name == "canary" and not canary:
                 continue
             if planned is not None:
                 yield planned
             elif name == "canary":
+                usual = configuration.usual[name]
                 yield Watch(
                     id=watch_id(name, mailbox.id),
                     check=name,
                     target=mailbox,
-                    settings=check.settings(),
-                    interval=check.interval,
-                    timeout=check.timeout,
+                    settings=usual.settings,
+                    interval=usual.interval,
+                    timeout=usual.timeout,
                 )
 
 
@@ -88,6 +93,7 @@ class _Checking:
         self._kit = kit
         self._as_json = as_json
         self._show_progress = not as_json and sys.stderr.isatty()
+        self._read = configuration.inboxes.keys()
         self._addresses = "cli" in configuration.show_addresses
         self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
         self._occupied: dict[str, asyncio.Lock] = {}
@@ -101,7 +107,7 @@ class _Checking:
             async with self._occupied.setdefault(watch.target.occupies or watch.id, asyncio.Lock()), self._slots:
                 result = await self.run(watch)
             ended += 1
-            self.show(watch, result)
+            self.show(watch.target, result, *_unawaited(result, self._read))
             self.progress(f"{ended} of {len(watches)} checked")
             return result
 
@@ -112,24 +118,27 @@ class _Checking:
         return [task.result() for task in tasks]
 
     async def run(self, watch: Watch) -> Result:
-        """One watch, once."""
-        check = CHECKS[watch.check]
-        return await run_check(check, watch.target, watch.settings, self._kit, watch=watch.id, seconds=watch.timeout)
+        """One watch, once. Of an inbox nothing is taken out: the daemon may not have seen it yet."""
+        check, settings = CHECKS[watch.check], watch.settings
+        if isinstance(watch.target, Inbox):
+            settings = settings.model_copy(update={"clean": False})
+        return await run_check(check, watch.target, settings, self._kit, watch=watch.id, seconds=watch.timeout)
 
-    def show(self, watch: Watch, result: Result, *more: str) -> None:
+    def show(self, target: Target, result: Result, *more: str) -> None:
         """Print one result, and more lines below it."""
         if self._as_json:
             return
         self.progress("")  # on a terminal the result takes its line
-        words = dict(watch.target.words)
-        if isinstance(watch.target, Mailbox | Inbox) and self._addresses:
-            words["address"] = watch.target.address.reveal()
-        name = words.get("address") or watch.id.partition("/")[2]
-        _print("\n".join([*lines(name, result, words), *more, ""]))
+        shown = {}
+        if isinstance(target, Mailbox | Inbox) and self._addresses:
+            shown["address"] = target.address.reveal()
+        name = shown.get("address") or result.watch.partition("/")[2]
+        told = lines(name, result, lambda evidence: {**words_of(target, evidence), **shown})
+        _print("\n".join([*told, *more, ""]))
 
-    def settled(self, canary: Canary, watch: Watch, result: Result) -> None:
+    def settled(self, canary: Canary, mailbox: Mailbox, result: Result) -> None:
         """Print what became of a canary."""
-        self.show(watch, result, *_arrival(canary))
+        self.show(mailbox, result, *_arrival(canary))
 
     def progress(self, text: str) -> None:
         """Replace the progress line."""
@@ -143,7 +152,7 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
         checking = _Checking(kit, configuration, as_json=as_json)
         results = await checking.all(watches)
         arrivals = Arrivals(
-            plan_of(configuration),
+            [watch for watch in plan_of(configuration).watches.values() if isinstance(watch.target, Inbox)],
             configuration.lateness,
             clock,
             run=checking.run,
@@ -155,6 +164,16 @@ async def _run(watches: list[Watch], configuration: Configuration, *, as_json: b
         verdicts = await arrivals.wait_for(results, mailboxes)
         checking.progress("")
         return [*results, *verdicts]
+
+
+def _unawaited(result: Result, read: Collection[str]) -> list[str]:
+    """Of a canary to no inbox that is read: that nobody looks for it."""
+    unawaited = any(
+        isinstance(fact, Sent) and not any(inbox in read for inbox in fact.inboxes) for fact in result.facts
+    )
+    return (
+        ["  sent       where nobody looks for it: `to` of the canary names no inbox that is read"] if unawaited else []
+    )
 
 
 def _arrival(canary: Canary) -> list[str]:

@@ -11,7 +11,7 @@ from checks.core.material import RefreshToken
 from checks.core.model import Phase, Result
 from checks.core.run import run_check
 from checks.core.settings import Settings
-from checks.core.target import Credential
+from checks.core.target import Credential, words_of
 from checks.core.trace import Trace
 from checks.wire.kit import open_kit
 from monitor.cli import loop
@@ -36,7 +36,7 @@ def sign_in(configuration: Configuration, app: str) -> int:
         )
     result = loop.run(_signing_in(configuration, credentials[app]))
     if result.findings:
-        click.echo("\n".join(lines(app, result, credentials[app].words)))
+        click.echo("\n".join(lines(app, result, lambda evidence: words_of(credentials[app], evidence))))
     else:
         click.echo(f"Signed in. The refresh token of {app} is in {material.file}.")
     return result.outcome.exit_code

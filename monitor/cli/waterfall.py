@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import click
 
 from checks.core.causes import Cause, table
-from checks.core.model import Finding, Outcome, Result
+from checks.core.model import Evidence, Finding, Outcome, Result
 
 _WIDTH = 32  # columns of the bars: name, bar and time fit into 60 columns
 _COLOURS = {
@@ -20,13 +20,13 @@ _COLOURS = {
 }
 
 
-def lines(name: str, result: Result, words: Mapping[str, str]) -> Iterator[str]:
-    """The run in lines for a terminal; click takes the colours out where there is none."""
+def lines(name: str, result: Result, words: Callable[[Evidence], Mapping[str, str]]) -> Iterator[str]:
+    """The run in lines for a terminal; click takes the colours out where there is none. `words` fill the steps."""
     verdict = click.style(result.outcome.value.upper(), fg=_COLOURS[result.outcome], bold=True)
     yield f"{click.style(name, bold=True)}  {result.check}  {verdict}  {result.seconds * 1000:.0f} ms"
     yield from _phases(result)
     for finding in result.findings:
-        yield from _finding(finding, table()[finding.cause], words)
+        yield from _finding(finding, table()[finding.cause], words(finding.evidence))
 
 
 def _phases(result: Result) -> Iterator[str]:
@@ -43,7 +43,7 @@ def _phases(result: Result) -> Iterator[str]:
 
 def _finding(finding: Finding, cause: Cause, words: Mapping[str, str]) -> Iterator[str]:
     evidence = finding.evidence
-    said = " ".join(part for part in (evidence.code, evidence.text) if part)
+    said = " ".join(part for part in (evidence.spoken_code, evidence.text) if part)
     yield f"  {click.style(cause.title, bold=True)}  ({cause.id})"
     yield f"    where      {finding.subject}, phase {evidence.phase}"
     yield f"    evidence   {said or evidence.kind}"

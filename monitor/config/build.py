@@ -14,6 +14,7 @@ from monitor.config.context import Context
 from monitor.config.mailboxes import Mailboxes
 from monitor.config.planning import Planning
 from monitor.config.targets import credentials_of, inboxes_of, routes_of, tenants_of
+from monitor.config.wording import duration
 from monitor.model import Channel, Lateness, Policy
 
 MAX_PORT = 65535
@@ -48,12 +49,14 @@ class Builder:
             if (url := context.secret(channel.url, ("alerts", "channels", name, "url"))) is not None
         ]
         host, port = self._listen()
+        lateness = self._lateness()
         if context.problems or context.elsewhere:
             return None
         policy = file.alerts.policy
         return Configuration(
             apps={name: credential.app for name, credential in credentials.items()},
             targets=targets,
+            usual=planning.usual("mailbox"),
             channels=tuple(self.channels),
             policy=Policy(
                 fail_after=policy.fail_after, recover_after=policy.recover_after, remind_every=policy.remind_every
@@ -63,7 +66,7 @@ class Builder:
             show_addresses=frozenset(file.privacy.addresses),
             retention=file.privacy.retention,
             network=network,
-            lateness=Lateness(late_after=file.canaries.late_after, lost_after=file.canaries.lost_after),
+            lateness=lateness,
             warnings=tuple(context.warnings),
         )
 
@@ -102,6 +105,13 @@ class Builder:
             source_address=said.source_address,
             reach=tuple(said.reach),
         )
+
+    def _lateness(self) -> Lateness:
+        said = self._file.canaries
+        if said.lost_after < said.late_after:
+            times = f"{duration(said.lost_after)}) to be no less than late_after ({duration(said.late_after)})"
+            self._context.say(("canaries",), f"expected lost_after ({times}")
+        return Lateness(late_after=said.late_after, lost_after=said.lost_after)
 
     def _store_url(self, url: str) -> str:
         """As SQLAlchemy wants it: three slashes and a path. Ours reads like any other URL: three slashes are the root."""

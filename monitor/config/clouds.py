@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from checks.core.target import Cloud, Endpoint, TlsMode
+from checks.core.cloud import Cloud, Endpoint, TlsMode
 from monitor.config import model
 from monitor.config.context import Context
 from monitor.config.places import Path as KeyPath
@@ -67,9 +67,9 @@ def clouds_of(file: model.File, context: Context) -> dict[str, Cloud]:
 
 
 def _cloud(name: str, said: model.Cloud, context: Context) -> Cloud:
-    """A cloud as the file has it. A stand-in for the public one has no endpoints but those it names, save for SMTP."""
+    """A cloud as the file has it. One of its own has authority, scope and SMTP server of the public one, but nothing else that it does not name."""
     where = ("clouds", name)
-    base = BUILT_IN.get(name, replace(BUILT_IN["public"], imap=None, pop=None, alternatives=()))
+    base = BUILT_IN.get(name, replace(BUILT_IN["public"], imap=None, pop=None, graph=None, alternatives=()))
     ca_file = context.existing(said.ca_file, (*where, "ca_file"))
 
     def stated(endpoint: model.Endpoint, *key: str) -> Endpoint:

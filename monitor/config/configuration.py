@@ -44,11 +44,12 @@ class Configuration:
     """One whole, valid configuration. `store_url` is SQLAlchemy's; `retention` is in seconds.
 
     `warnings` tell of rows of fleets that were left out. `files` are those it was read from, as they were just before: the
-    main file, then the fleets.
+    main file, then the fleets. `usual` are plans for checks of mailboxes that say nothing of them, whether they run or not.
     """
 
     apps: Mapping[str, App]
     targets: tuple[Configured, ...]
+    usual: Mapping[str, CheckPlan]
     channels: tuple[Channel, ...] = ()
     policy: Policy = field(default_factory=Policy)
     store_url: str

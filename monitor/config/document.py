@@ -57,7 +57,8 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise _wrong(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _wrong(path, f"is not UTF-8 (byte {error.start})") from error
+        hint = ": in Excel, save it as CSV UTF-8" if path.suffix.lower() == ".csv" else ""
+        raise _wrong(path, f"is not UTF-8 (byte {error.start}){hint}") from error
 
 
 def compose(path: Path, text: str) -> yaml.Node | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from checks.core.cloud import Endpoint
 from checks.core.secret import Address
-from checks.core.target import Credential, Endpoint, Mailbox
+from checks.core.target import Credential, Mailbox
 from monitor.config import model
 from monitor.config.configuration import Configured
 from monitor.config.context import Context

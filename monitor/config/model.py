@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from checks.core.target import Family, TlsMode
+from checks.core.cloud import Family, TlsMode
 from monitor.model import Importance
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -156,7 +156,7 @@ class ReadingEndpoint(Endpoint):
 
 
 class WatchedEndpoint(Endpoint):
-    """An endpoint that is watched beside those of the clouds."""
+    """An endpoint that is watched beside those of the clouds. It need not offer XOAUTH2 where nobody signs in with a token."""
 
     protocol: Literal["smtp", "imap", "pop"] = Field("smtp", description="What it speaks.")
     ip: IpAddress | None = Field(None, description="Pins one address of the host.")
@@ -165,7 +165,7 @@ class WatchedEndpoint(Endpoint):
 class Cloud(Part):
     """A cloud. What is left out is that of the built-in cloud of the same name, else that of the public one.
 
-    One of your own that names no IMAP or POP server has none.
+    One of your own that names no IMAP or POP server, or no Graph, has none.
     """
 
     authority: HttpsUrl | None = Field(None, description="Where tokens come from: https://HOST.")
@@ -212,7 +212,9 @@ class Mailbox(Part):
     labels: dict[str, str] = Field(
         default_factory=dict, description="What else is to be known of it; its own word before its group's."
     )
-    send_as: list[MailAddress] = Field(default_factory=list, description="Further addresses that it sends as.")
+    send_as: list[MailAddress] = Field(
+        default_factory=list, description="Further addresses that it sends as: for the record, no check uses them yet."
+    )
     checks: OwnChecks = Field(default_factory=dict)
 
 
@@ -303,7 +305,8 @@ class Privacy(Part):
         ["cli", "notices"], description="Where addresses are shown: by commands, in notices."
     )
     retention: Annotated[Seconds, Field(ge=86400)] = Field(
-        30 * 86400.0, description="How long incidents and notices are kept after their end."
+        30 * 86400.0,
+        description="How long incidents are kept after their end, notices and canaries after their beginning.",
     )
 
 

@@ -64,6 +64,11 @@ class Planning:
         """The plans of all checks that run for a target of a kind that has no word of its own."""
         return self._plans(kind, (self._defaults,), kind)
 
+    def usual(self, kind: str) -> Mapping[str, CheckPlan]:
+        """The plans of all checks of a kind of target as the defaults have them, whether they run or not."""
+        checks = [check for check in self._checks.values() if check.target == kind]
+        return {check.name: plan for check in checks if (plan := self._one(check, (self._defaults,))) is not None}
+
     def of_mailbox(self, said: model.Mailbox, where: KeyPath, importance: Importance) -> Mapping[str, CheckPlan]:
         """The plans of all checks that run for a mailbox of which this is said; of its checks, at `where`."""
         group = said.group

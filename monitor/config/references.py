@@ -20,7 +20,8 @@ def resolve(reference: str, base: Path) -> Secret:
     value = {"env": _from_environment, "cmd": _from_command}[kind](rest) if kind != "file" else _from_file(base / rest)
     value = value.rstrip("\r\n")
     if not value:
-        raise ValueError(f"{reference}: is empty")
+        # A command is not repeated: its arguments may be secrets.
+        raise ValueError(f"{'cmd' if kind == 'cmd' else reference}: is empty")
     return Secret(value)
 
 

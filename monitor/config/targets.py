@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from checks.core.cloud import Cloud, Endpoint, Family
 from checks.core.model import Protocol
 from checks.core.secret import Address
-from checks.core.target import App, Cloud, Credential, Endpoint, Family, Inbox, Mailbox, Owner, Route, Tenant
+from checks.core.target import App, Credential, Inbox, Mailbox, Owner, Route, Tenant
 from monitor.config import model
 from monitor.config.clouds import endpoint_of
 from monitor.config.configuration import Configured
@@ -79,24 +80,30 @@ def _inbox(name: str, said: model.Inbox, credentials: Mapping[str, Credential], 
 
 
 def routes_of(file: model.File, configured: Iterable[Configured], context: Context) -> Iterable[Route]:
-    """Every way to an endpoint that one of the targets uses or that the file names, each once."""
+    """Every way to an endpoint that one of the targets uses or that the file names, each once.
+
+    Where the file names one that is in use, it stays as those use it, with their CA.
+    """
     wanted = file.network.family
     families = (Family.IPV4, Family.IPV6) if wanted is Family.ANY else (wanted,)
     used: dict[tuple[Protocol, Endpoint], bool] = {}
     for one in configured:  # a foreign server that takes a password need not offer XOAUTH2
         for way in _used_by(one):
             used[way] = used.get(way, False) or one.target.credential is not None
-    routes = [
+    by_token = {str(to) for (_, to), xoauth2 in used.items() if xoauth2}
+    routes = []
+    for name, said in file.endpoints.items():
+        to, protocol = endpoint_of(said, ("endpoints", name), context), Protocol(said.protocol)
+        xoauth2 = str(to) in by_token
+        if said.ip is None:
+            routes += [Route(protocol=protocol, endpoint=to, family=family, xoauth2=xoauth2) for family in families]
+        else:
+            routes.append(Route(protocol=protocol, endpoint=to, ip=said.ip, xoauth2=xoauth2))
+    routes += [
         Route(protocol=protocol, endpoint=to, family=family, xoauth2=xoauth2)
         for (protocol, to), xoauth2 in used.items()
         for family in families
     ]
-    for name, said in file.endpoints.items():
-        to, protocol = endpoint_of(said, ("endpoints", name), context), Protocol(said.protocol)
-        if said.ip is None:
-            routes += [Route(protocol=protocol, endpoint=to, family=family) for family in families]
-        else:
-            routes.append(Route(protocol=protocol, endpoint=to, ip=said.ip))
     return {route.id: route for route in routes}.values()
 
 

@@ -65,7 +65,7 @@ OWNER_LABELS: Mapping[Per, tuple[str, ...]] = MappingProxyType(
 CLOSED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "severity": tuple(severity.value for severity in Severity),
-        "fate": tuple(fate.value for fate in Fate if fate is not Fate.PENDING),
+        "fate": tuple(fate.value for fate in Fate if fate.told),
         "reason": tuple(reason.value for reason in SkipReason),
     }
 )

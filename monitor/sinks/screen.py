@@ -17,7 +17,7 @@ from typing import TextIO, assert_never
 import click
 
 from checks.core.causes import Cause, table
-from checks.core.model import Evidence, Finding
+from checks.core.model import Evidence, Finding, Kind
 from monitor.model import (
     Beat,
     CanarySettled,
@@ -226,7 +226,9 @@ def _seen(finding: Finding) -> str:
 def _said(evidence: Evidence) -> str:
     words = evidence.text if len(evidence.text) <= MAX_SAID else evidence.text[: MAX_SAID - 1] + "…"
     aadsts = None if evidence.aadsts is None else f"AADSTS{evidence.aadsts}"
-    known = [code for code in (evidence.code, evidence.enhanced_code, aadsts) if code] or [evidence.kind.value]
+    known = [code for code in (evidence.spoken_code, evidence.enhanced_code, aadsts) if code]
+    if not known and evidence.kind is not Kind.OBSERVED:
+        known = [evidence.kind.value]
     codes = [code for code in known if not words.startswith(code)]
     return " ".join([f"{evidence.phase}:", *codes, *([words] if words else [])])
 

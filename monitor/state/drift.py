@@ -14,8 +14,6 @@ from checks.core.target import Route, Target
 
 # LOGIN of SMTP and IMAP, USER of POP: a name and a password.
 _BY_PASSWORD = frozenset({"LOGIN", "USER"})
-# Their loss has a cause of its own.
-_TOLD_APART = _BY_PASSWORD | {"XOAUTH2"}
 # Digits of a fingerprint by which a reader tells two certificates apart.
 _SHOWN = 16
 
@@ -27,7 +25,7 @@ def drift(before: Sequence[Fact], result: Result, target: Target) -> Result:
     """
     if not isinstance(target, Route):
         return result
-    changes = (*_mechanisms(before, result.facts, target.protocol), *_leaf(before, result.facts, target.protocol))
+    changes = (*_mechanisms(before, result.facts, target), *_leaf(before, result.facts, target.protocol))
     findings = tuple(finding_of(evidence, target) for evidence in changes)
     return replace(result, findings=(*result.findings, *findings)) if findings else result
 
@@ -40,16 +38,18 @@ def remembered(before: Sequence[Fact], result: Result) -> tuple[Fact, ...]:
     return (*kept, *new)
 
 
-def _mechanisms(before: Sequence[Fact], after: Sequence[Fact], protocol: Protocol) -> Iterator[Evidence]:
+def _mechanisms(before: Sequence[Fact], after: Sequence[Fact], route: Route) -> Iterator[Evidence]:
     old, new = _offered(before), _offered(after)
     if old is None or new is None:
         return
     text = f"{_listed(old)} became {_listed(new)}"
     gone = old - new
+    # Their loss has a cause of its own: that of XOAUTH2 where it has to be offered.
+    told_apart = _BY_PASSWORD | ({"XOAUTH2"} if route.xoauth2 else frozenset())
     if gone & _BY_PASSWORD:
-        yield _observed("login_gone", text, Phase.EHLO, protocol)
-    if (old ^ new) - (gone & _TOLD_APART):
-        yield _observed("mechanisms_changed", text, Phase.EHLO, protocol)
+        yield _observed("login_gone", text, Phase.EHLO, route.protocol)
+    if (old ^ new) - (gone & told_apart):
+        yield _observed("mechanisms_changed", text, Phase.EHLO, route.protocol)
 
 
 def _offered(facts: Sequence[Fact]) -> frozenset[str] | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from checks.core.model import Outcome, Result
-from monitor.model import Canary, Incident, Notice, WatchState
+from monitor.model import Canary, Fate, Incident, Notice, WatchState
 
 STATE = TypeAdapter(WatchState)
 INCIDENT = TypeAdapter(Incident)
@@ -45,9 +45,16 @@ class Batch:
             states=[*{state.watch: state for state in (*self.states, *later.states)}.values()],
             incidents=[*{incident.id: incident for incident in (*self.incidents, *later.incidents)}.values()],
             notices=[*self.notices, *later.notices],
-            canaries=[*{(one.id, one.inbox): one for one in (*self.canaries, *later.canaries)}.values()],
+            canaries=_canaries(self.canaries, later.canaries),
             results=[*{result.watch: result for result in (*self.results, *later.results)}.values()],
         )
+
+
+def _canaries(before: Sequence[Canary], later: Sequence[Canary]) -> list[Canary]:
+    """The last of each; without those that were sent and settled while nothing could be stored: the store knows none of it."""
+    unknown = {(one.id, one.inbox) for one in before if one.fate is Fate.PENDING}
+    last = {(one.id, one.inbox): one for one in (*before, *later)}
+    return [one for key, one in last.items() if one.fate.open or key not in unknown]
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ canary = Table(
 )
 _ON_ITS_WAY = canary.c.fate.in_(["pending", "late"])
 Index("canary_open", canary.c.sent_at, sqlite_where=_ON_ITS_WAY, postgresql_where=_ON_ITS_WAY)
+Index("canary_sent", canary.c.sent_at)  # millions are pruned by it
 
 last_run = Table(
     "last_run",

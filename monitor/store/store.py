@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection, bindparam, delete, select
@@ -26,6 +26,9 @@ from monitor.store.schema import canary, incident, last_run, notice, watch_state
 from monitor.store.writing import write
 
 T = TypeVar("T")
+
+# Ten thousand mailboxes send half a million canaries a day, and of those that are settled only the last ones are of use.
+SETTLED_KEPT = timedelta(days=1)
 
 
 class Store:
@@ -104,8 +107,12 @@ class Store:
             await self._do(lambda connection: _forget(connection, rows))
 
     async def prune(self, before: datetime) -> None:
-        """Drop closed incidents and notices that ended before a moment, and notices that nobody could take since."""
-        await self._do(lambda connection: _prune(connection, before.timestamp()))
+        """Drop incidents that were closed before a moment, and notices that are older, whatever became of them.
+
+        Canaries go with them, and those that are settled earlier, `SETTLED_KEPT` after they were sent.
+        """
+        settled_before = max(before, self._clock.now() - SETTLED_KEPT)
+        await self._do(lambda connection: _prune(connection, before.timestamp(), settled_before.timestamp()))
 
     async def close(self) -> None:
         """Wait for what was asked before, then close the database. Closing twice does nothing more."""
@@ -154,7 +161,9 @@ def _forget(connection: Connection, rows: list[dict[str, str]]) -> None:
         connection.execute(delete(table).where(table.c.watch == bindparam("gone")), rows)
 
 
-def _prune(connection: Connection, moment: float) -> None:
+def _prune(connection: Connection, moment: float, settled_before: float) -> None:
     connection.execute(delete(notice).where(notice.c.created_at < moment))
     connection.execute(delete(incident).where(incident.c.closed_at < moment))
     connection.execute(delete(canary).where(canary.c.sent_at < moment))
+    settled = canary.c.fate.not_in(["pending", "late"])
+    connection.execute(delete(canary).where(settled, canary.c.sent_at < settled_before))

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from checks.core.cloud import Cloud, Endpoint
 from checks.core.material import ClientSecret
 from checks.core.secret import Address, Secret
-from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Tenant
+from checks.core.target import App, Credential, Mailbox, Tenant
 from monitor.sim import Microsoft365, contoso
 from monitor.sim.contoso import BILLING_ID, BILLING_SECRET, DOMAIN, TENANT_ID
 from tests.bench.late import say_yes_late

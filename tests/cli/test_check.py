@@ -302,3 +302,26 @@ async def test_an_inbox_that_cannot_be_read_ends_the_wait(office: Microsoft365, 
     seen = verdicts(out)
     assert (2, "FAIL") == (status, seen["canary@contoso.example inbox"])
     assert f"{BILLING} delivery" not in seen
+
+
+async def test_a_canary_that_no_mailbox_asks_for_is_sent_as_the_defaults_say(file: Path) -> None:
+    """The defaults name an inbox, so it is awaited there; without one it is said that nobody looks for it."""
+    status, out, _ = await check(file, "payslips", "--canary", "--check", "canary")
+    assert (0, {f"{PAYSLIPS} canary": "PASS"}) == (status, verdicts(out))
+    assert "  sent       where nobody looks for it: `to` of the canary names no inbox that is read\n" in out
+    file.write_text(file.read_text().replace("    canary: {", "    canary: {to: [canary-inbox], "))
+    status, out, _ = await check(file, "payslips", "--canary", "--check", "canary")
+    assert (0, {f"{PAYSLIPS} canary": "PASS", f"{PAYSLIPS} delivery": "PASS"}) == (status, verdicts(out))
+    assert "  arrived    in inbox canary-inbox, " in out
+    assert "nobody looks for it" not in out
+
+
+async def test_nothing_is_taken_out_of_an_inbox(file: Path) -> None:
+    """A daemon that was stopped, or reads less often, still finds its canaries there."""
+    text = file.read_text()
+    file.write_text(text.replace("    inbox: {", "    inbox: {keep_seconds: 0, "))
+    assert text != file.read_text()
+    await check(file, "billing", "--canary")
+    status, out, _ = await check(file, "--check", "inbox", "--json")
+    (read,) = json.loads(out)
+    assert (0, 1) == (status, sum("canary_id" in fact for fact in read["facts"]))

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from prometheus_client import Metric as LibraryMetric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from checks.core.cloud import Family
 from checks.core.model import Finding, Outcome, Phase, PhaseTime, Protocol, Result, Sent
-from checks.core.target import Credential, Family, Route
+from checks.core.target import Credential, Route
 from monitor.model import (
     Beat,
     Canary,

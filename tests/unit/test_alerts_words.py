@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from checks.core.cloud import Cloud, Endpoint, TlsMode
 from checks.core.material import ClientSecret
 from checks.core.model import Evidence, Finding, Kind, Level, Phase, Protocol, Scope, Subject
 from checks.core.secret import Address, Secret
 from checks.core.settings import Settings
-from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Owner, Tenant
+from checks.core.target import App, Credential, Inbox, Mailbox, Owner, Tenant
 from monitor.alerts.words import Words
 from monitor.model import Incident, Severity
 from monitor.plan import Plan, Watch
@@ -81,3 +82,26 @@ def test_a_subject_that_the_plan_does_not_know_is_seen_from_a_watch() -> None:
 def test_what_is_gone_has_no_words() -> None:
     """A notice about a mailbox that a reload removed can still be rendered."""
     assert {} == Words(replace(PLAN, watches={}), addresses=True).of(incident(Scope.MAILBOX, "payslips"))
+
+
+def test_an_inbox_is_named_with_its_address_where_that_is_allowed() -> None:
+    """The steps for an inbox name its address like those for a mailbox."""
+    inbox = Inbox(id="ops", address=Address("ops@contoso.example"), endpoint=SMTP, credential=CREDENTIAL)
+    watch = Watch(id="inbox/ops", check="inbox", target=inbox, settings=Settings(), interval=60, timeout=60)
+    about = incident(Scope.INBOX, "ops")
+    assert "ops@contoso.example" == Words(Plan.of([watch]), addresses=True).of(about)["address"]
+    assert "address" not in Words(Plan.of([watch]), addresses=False).of(about)
+
+
+def test_the_server_for_reading_is_named_and_not_the_one_for_sending() -> None:
+    """An incident of an IMAP server that only mailboxes are read by, whose servers for sending are others."""
+    imap = Endpoint(host="imap.contoso.example", port=993, tls=TlsMode.IMPLICIT)
+    credential = replace(
+        CREDENTIAL, app=replace(CREDENTIAL.app, tenant=replace(TENANT, cloud=replace(TENANT.cloud, imap=imap)))
+    )
+    mailbox = replace(MAILBOXES[0], credential=credential)
+    watch = Watch(id="imap_auth/b", check="imap_auth", target=mailbox, settings=Settings(), interval=60, timeout=60)
+    seen = incident(Scope.ENDPOINT, str(imap), frozenset({watch.id}))
+    seen = replace(seen, finding=replace(seen.finding, evidence=replace(seen.finding.evidence, protocol=Protocol.IMAP)))
+    words = Words(Plan.of([watch]), addresses=False).of(seen)
+    assert ("imap.contoso.example", "993") == (words["host"], words["port"])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from checks.core.cloud import Endpoint, Family, TlsMode
 from checks.core.material import FederatedToken, ManagedIdentity, RefreshToken
-from checks.core.target import Endpoint, Family, Route, TlsMode
+from checks.core.target import Route
 from checks.registry import CHECKS
 from monitor.config import Configuration, ConfigurationError, load
 from monitor.config.clouds import BUILT_IN
@@ -92,14 +93,14 @@ def test_every_value_of_a_built_in_cloud_can_be_changed(
 
 
 def test_a_cloud_of_ones_own_has_only_what_it_names(made: Made, tmp_path: Path) -> None:
-    """What it leaves out of authority and SMTP is the public cloud's; without IMAP and POP it has none."""
+    """What it leaves out of authority and SMTP is the public cloud's; without IMAP, POP and Graph it has none."""
     (tmp_path / "ca.pem").touch()
     (tmp_path / "imap.pem").touch()
     lab = {"authority": "https://localhost:18443", "smtp": {"host": "localhost", "port": 18587}, "ca_file": "ca.pem"}
     cloud = made("lab", clouds={"lab": lab}).mailboxes["box"].cloud
-    assert ("https://localhost:18443", "localhost:18443") == (cloud.authority, cloud.authority_endpoint)
+    assert ("https://localhost:18443", "localhost:18443") == (cloud.authority, str(cloud.authority_endpoint))
     assert Endpoint(host="localhost", port=18587, ca_file=str(tmp_path / "ca.pem")) == cloud.smtp
-    assert (None, None, ()) == (cloud.imap, cloud.pop, cloud.alternatives)
+    assert (None, None, None, ()) == (cloud.imap, cloud.pop, cloud.graph, cloud.alternatives)
     lab["imap"] = {"host": "localhost", "port": 18993, "ca_file": "imap.pem"}
     imap = made("lab", clouds={"lab": lab}).mailboxes["box"].cloud.imap
     assert Endpoint(host="localhost", port=18993, tls=TlsMode.IMPLICIT, ca_file=str(tmp_path / "imap.pem")) == imap

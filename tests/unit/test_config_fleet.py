@@ -167,7 +167,7 @@ def test_every_mistake_of_every_row_is_told(read: Read) -> None:
         ("billing,billing@contoso.example,billing-mailer\n", "fleet.csv:1:9: unknown column '[address]'; known here: id, address, app, group, smtp, importance, send_as, checks, label.NAME"),
         ("", "fleet.csv:1:1: expected a first line that names the columns: id, address, app are missing"),
         ("id,address,app\n", "fleet.csv: names no mailbox"),
-        (b"id,address,app\nb\xfccher,b@contoso.example,billing-mailer\n", "fleet.csv: is not UTF-8 (byte 16)"),
+        (b"id,address,app\nb\xfccher,b@contoso.example,billing-mailer\n", "fleet.csv: is not UTF-8 (byte 16): in Excel, save it as CSV UTF-8"),
         ('id,address,app\na,"b,c\nd,e,f\n', "fleet.csv:2:1: the row that begins here is not CSV: a quote is not closed, or is closed before its cell ends"),
         ("id,address,app\nbilling,nowhere,billing-mailer\n", "fleet.csv:2:9: billing.address: expected an address such as billing@contoso.com"),
     ],

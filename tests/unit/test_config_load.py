@@ -101,6 +101,7 @@ MISTAKES = [
     ("tenant: fabrikam", "tenant: contoso", "c.yaml:5:5: apps.billing-mailer.tenant: there is no tenant 'fabrikam'; known: contoso"),
     ("to: [nowhere]", "to: [canary-inbox]", "c.yaml:18:31: mailboxes.billing.checks.canary.to: there is no inbox 'nowhere'; known: canary-inbox"),
     ("secret: env:UNSET", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: env:UNSET: this environment variable is not set"),
+    ("secret: cmd:true s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: cmd: is empty"),
     ("secret: s3cret~value", "secret: env:BILLING_SECRET", "c.yaml:9:7: apps.billing-mailer.credential.secret: expected a reference: env:NAME, file:PATH or cmd:COMMAND; secrets do not stand in this file"),
     ("smpt_auth: false", "smtp_auth: false", "c.yaml:22:14: mailboxes.quiet.checks.smpt_auth: there is no check 'smpt_auth'; known: token, endpoint, smtp_auth, imap_auth, pop_auth, canary, inbox"),
     ("apps:\n  billing-mailer: {}\napps:", "apps:", "c.yaml:5:1: apps: this key stands here twice"),
@@ -116,6 +117,7 @@ MISTAKES = [
 # Two that are only wrong beside each other: which of them is meant, nobody knows while one is wrong in itself.
 TOGETHER = [
     ("timeout: 6m", "timeout: 20s", "c.yaml:17:33: mailboxes.billing.checks.smtp_auth.timeout: 360 s is longer than the interval of 300 s"),
+    ("canaries: {late_after: 2h}\ndefaults:", "defaults:", "c.yaml:25:1: canaries: expected lost_after (1h) to be no less than late_after (2h)"),
     ("interval: 10s", "interval: 5m", "c.yaml:17:34: mailboxes.billing.checks.smtp_auth.timeout: 20 s is longer than the interval of 10 s"),
 ]  # fmt: skip
 

@@ -45,3 +45,23 @@ def test_a_server_that_takes_a_password_need_not_offer_xoauth2(routes: Callable[
     """XOAUTH2 is asked for wherever a token is used, and not where only a foreign inbox signs in by password."""
     without = {way.rpartition("/")[0] for way, route in routes(FILE).items() if not route.xoauth2}
     assert {"imap.partner.example:993"} == without
+
+
+def test_a_named_endpoint_must_offer_xoauth2_only_where_it_is_used(routes: Callable[[str], dict[str, Route]]) -> None:
+    """A relay that nobody signs in at need not; one more way to a server that tokens are used at must."""
+    named = """\
+endpoints:
+  relay: {host: relay.example, port: 25}
+  pinned: {host: smtp.office365.com, port: 587, ip: "192.0.2.1"}
+"""
+    asked = {way: route.xoauth2 for way, route in routes(FILE + named).items()}
+    assert (False, True) == (asked["relay.example:25/ipv4"], asked["smtp.office365.com:587/192.0.2.1"])
+
+
+def test_an_endpoint_in_use_stays_as_it_is_used(routes: Callable[[str], dict[str, Route]]) -> None:
+    """That the file names it once more takes nothing from it: the CA of its cloud is trusted, XOAUTH2 asked for."""
+    Path("ca.pem").touch()
+    lab = FILE.replace("contoso: {", "contoso: {cloud: lab, ", 1)
+    lab += "clouds: {lab: {smtp: {host: mail.lab, port: 587}, imap: {host: mail.lab, port: 993}, ca_file: ca.pem}}\n"
+    before = routes(lab)
+    assert before == routes(lab + "endpoints: {mail: {host: mail.lab, port: 587}}\n")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from checks.core.cloud import Endpoint, Family
 from checks.core.model import (
     CertificateSeen,
     EndpointSeen,
@@ -20,7 +21,7 @@ from checks.core.model import (
     Scope,
     Subject,
 )
-from checks.core.target import Endpoint, Family, Route
+from checks.core.target import Route
 from monitor.state.drift import drift, remembered
 from tests.unit.world import CREDENTIAL, DISABLED, T0, mailbox
 
@@ -80,6 +81,13 @@ def news(before: tuple[Fact, ...], *after: Fact) -> list[str]:
 def test_mechanisms_that_come_and_go_are_news(old: tuple[str, ...], new: tuple[str, ...], causes: list[str]) -> None:
     """LOGIN (in POP: USER) that goes is its own news, XOAUTH2 that goes fails in the run itself, every other change is one piece of news."""
     assert causes == news((offers(*old),), offers(*new))
+
+
+def test_where_xoauth2_need_not_be_offered_its_loss_is_news() -> None:
+    """Elsewhere it is a failure of the run, which tells it."""
+    unused = replace(ROUTE, xoauth2=False)
+    result = drift((offers("LOGIN", "XOAUTH2"),), ran(offers("LOGIN")), unused)
+    assert ["endpoint.mechanisms_changed"] == [finding.cause for finding in result.findings]
 
 
 def test_news_is_information_and_says_what_was_and_what_is() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from checks.core.model import Fact, Folder, InboxRead, Level, Result, Sent, Sighting
 from checks.core.target import Mailbox
 from monitor.canaries.delivery import verdict
-from monitor.canaries.ledger import Ledger
+from monitor.canaries.ledger import MAX_EXPECTED, Ledger
 from monitor.model import Canary, Fate, Lateness
 from tests.unit.world import T0, mailbox
 
@@ -159,12 +159,73 @@ def test_each_inbox_counts_for_itself() -> None:
     assert [("c1", "outside", Fate.LOST)] == [(canary.id, canary.inbox, canary.fate) for canary in lost]
 
 
+def to_two(name: str) -> tuple[Ledger, list[Canary]]:
+    """A ledger that expects one canary in two inboxes, one of which shows it after 5 s."""
+    books = Ledger()
+    books.follow({"inbox", "outside"}, {"billing"}, LATENESS)
+    books.enter([sent(name, 0, "inbox", "outside")])
+    return books, list(books.enter([read(60, (name, 5))]))
+
+
+def outside(seconds: float, *seen: str, folder: Folder = Folder.INBOX) -> Result:
+    """A run that read the other inbox and saw canaries that had arrived a second before."""
+    facts = [Sighting(canary_id=name, inbox="outside", folder=folder, arrived_at=at(seconds - 1)) for name in seen]
+    return run(seconds, *facts, InboxRead(inbox="outside", removed=0))
+
+
+def test_all_is_well_with_a_canary_that_is_well_everywhere() -> None:
+    """The last of its inboxes says so, once, also when both are read in one turn."""
+    books, first = to_two("c1")
+    last = books.enter([outside(61, "c1")])
+    assert [False, True] == [canary.everywhere for canary in (*first, *last)]
+    books.enter([sent("c2", 100, "inbox", "outside")])
+    together = books.enter([read(160, ("c2", 105)), outside(161, "c2")])
+    assert [False, True] == [canary.everywhere for canary in together]
+
+
+def test_what_is_wrong_in_one_inbox_is_not_well_in_another() -> None:
+    """Late, lost or in the junk folder of one: that it is well in the other one does not make it good."""
+    books, _ = to_two("c1")
+    late = books.enter([outside(301)])
+    lost = books.enter([outside(3601)])
+    assert [Fate.LATE, Fate.LOST] == [canary.fate for canary in (*late, *lost)]
+    assert not any(canary.everywhere for canary in (*late, *lost))
+    books.enter([sent("c2", 4000, "inbox", "outside")])
+    books.enter([outside(4060, "c2", folder=Folder.JUNK)])
+    (well,) = books.enter([read(4060, ("c2", 4005))])
+    assert (Fate.DELIVERED, False) == (well.fate, well.everywhere)
+
+
+def test_what_was_late_before_a_restart_is_not_well_after_it() -> None:
+    """One inbox told it late in the earlier life, the other one shows it in this one."""
+    books = Ledger()
+    books.follow({"inbox", "outside"}, {"billing"}, LATENESS)
+    books.enter([sent("c1", 0, "inbox", "outside"), outside(301)])
+    again = Ledger()
+    again.restore(books.expected)
+    again.follow({"inbox", "outside"}, {"billing"}, LATENESS)
+    (well,) = again.enter([read(310, ("c1", 5))])
+    assert (Fate.DELIVERED, False) == (well.fate, well.everywhere)
+
+
+def test_an_inbox_that_nobody_reads_fills_no_memory() -> None:
+    """Beyond a bound the oldest of its canaries are forgotten, and seeing them later says nothing."""
+    books = ledger()
+    books.enter([sent(str(number), number) for number in range(MAX_EXPECTED)])
+    changed = books.enter([sent("one more", MAX_EXPECTED)])
+    assert [("0", Fate.FORGOTTEN), ("one more", Fate.PENDING)] == sorted(fates(changed))
+    assert MAX_EXPECTED == len(books.expected)
+    assert () == books.enter(
+        [run(MAX_EXPECTED, Sighting(canary_id="0", inbox="inbox", folder=Folder.INBOX, arrived_at=T0))]
+    )
+
+
 def test_what_leaves_the_plan_is_forgotten() -> None:
     """Canaries of a mailbox or to an inbox that is gone are not lost: nobody asks any more."""
     for inboxes, mailboxes in (({"inbox"}, set[str]()), (set[str](), {"billing"})):
         books = ledger()
         books.enter([sent()])
-        books.follow(inboxes, mailboxes, LATENESS)
+        assert [("c1", Fate.FORGOTTEN)] == fates(books.follow(inboxes, mailboxes, LATENESS))
         assert () == books.expected
         assert () == books.enter([sent("c2"), read(9000)])
 

@@ -200,7 +200,7 @@ def test_hostile_text_is_read_once(monkeypatch: pytest.MonkeyPatch, unit: str) -
 
     With the bound on what is read lifted, searching anew from each character would take a minute instead of 50 ms.
     """
-    monkeypatch.setattr(secret, "_MAX_READ", 200_000)
+    monkeypatch.setattr(secret, "MAX_READ", 200_000)
     redact = Redactor([Secret(SECRET), Address(ADDRESS)])
     before = time.process_time()
     redact(unit * (200_000 // len(unit)))

@@ -1,12 +1,16 @@
 """When watches are due: once in every slot, and every moment later than the one before."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.ticker import Slots
+from monitor.plan import Difference
+from monitor.ticker import Slots, Ticker
+from tests.unit.test_pipeline import HandClock
+from tests.unit.world import mailbox, watch
 
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants them so
 
@@ -40,3 +44,41 @@ def test_the_first_run_comes_before_the_slots() -> None:
     soon = now + timedelta(seconds=7)
     assert soon == Slots(300, 10, soon).get_next_fire_time(None, now)
     assert now == Slots(300, 10, now - timedelta(seconds=7)).get_next_fire_time(None, now)
+
+
+@given(
+    interval=st.floats(1.0, 86400.0),
+    share=st.floats(0.0, 1.0, exclude_max=True),
+    ahead=st.floats(0.0, 60.0),
+    now=MOMENTS,
+)
+def test_the_first_run_and_the_slots_keep_their_distance(
+    interval: float, share: float, ahead: float, now: datetime
+) -> None:
+    """From the first run to the slot after it is half an interval to one and a half; then all are one apart."""
+    slots = Slots(interval, share * interval, now + timedelta(seconds=ahead))
+    first = slots.get_next_fire_time(None, now)
+    second = slots.get_next_fire_time(first, first)
+    third = slots.get_next_fire_time(second, second)
+    exact = timedelta(microseconds=slots.interval)
+    assert exact / 2 <= second - first <= exact * 1.5
+    assert exact == third - second
+
+
+async def test_a_reload_hurries_no_patient_watch() -> None:
+    """A canary whose watch changes, as by a label, waits for its slot: not all of a fleet are sent within a minute."""
+    clock = HandClock()
+    canary, hasty = watch("canary", mailbox("billing")), watch("smtp_auth", mailbox("billing"))
+
+    def hurried(last_runs: Mapping[str, datetime]) -> set[str]:
+        """The watches that run before their slot when all change."""
+        ticker = Ticker(clock, lambda _: None)
+        ticker.start([canary, hasty], {}, frozenset({"canary"}))
+        ticker.change(Difference(added=(), changed=(canary, hasty), removed=()), last_runs)
+        jobs = {job.id: job.trigger for job in ticker._scheduler.get_jobs()}
+        ticker.stop()
+        return {id_ for id_, slots in jobs.items() if slots.first is not None}
+
+    just_now = clock.now() - timedelta(seconds=1)
+    assert {hasty.id} == hurried({canary.id: just_now, hasty.id: just_now})
+    assert {canary.id, hasty.id} == hurried({})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checks.core.clock import SystemClock
-from checks.core.secret import Redactor, Secret
+from checks.core.secret import MAX_TEXT, Redactor, Secret
 from checks.core.trace import MAX_TRANSCRIPT, Trace
 
 TOKEN = "opaque.Zq8Q~d+k/3wX"
@@ -25,3 +25,11 @@ def test_a_transcript_is_bounded() -> None:
         trace.line("S", str(number))
     assert MAX_TRANSCRIPT == len(trace.transcript())
     assert "S: 0" == trace.transcript()[0]
+
+
+def test_a_line_is_bounded() -> None:
+    """Of an endless line as much is kept as is ever looked at, so that thousands of runs can hold their dialogues."""
+    trace, said = Trace(SystemClock(), Redactor()), "a word " * 100_000
+    trace.line("S", said)
+    assert (f"S: {Redactor()(said)}",) == trace.transcript()
+    assert 10 * MAX_TEXT > sum(len(text) for _, text in trace._lines)

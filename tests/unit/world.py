@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
+from checks.core.cloud import Cloud, Endpoint
 from checks.core.material import ClientSecret
 from checks.core.model import Evidence, Finding, Kind, Level, Phase, Protocol, Result, Scope, Subject
 from checks.core.secret import Address, Secret
 from checks.core.settings import Settings
-from checks.core.target import App, Cloud, Credential, Endpoint, Mailbox, Target, Tenant
+from checks.core.target import App, Credential, Mailbox, Target, Tenant
 from monitor.model import Change, Incident, Notice, Ran, Reason, Severity, WatchState
 from monitor.plan import Watch, watch_id
 

@@ -77,7 +77,7 @@ async def _reloaded(costs: Costs, plan: Plan) -> None:
     for words, after in ((f"1 in {FEW} changed", _changed(plan, FEW)), ("all changed", _changed(plan, 1))):
         what = difference(plan, after)
         _timed(costs, f"difference of two plans, {words}", partial(difference, plan, after))
-        _timed(costs, f"change of the ticker, {words}", partial(ticker.change, what))
+        _timed(costs, f"change of the ticker, {words}", partial(ticker.change, what, {}))
     ticker.stop()
 
 

@@ -21,6 +21,7 @@ def upgrade() -> None:
     )
     is_open = sa.text("fate IN ('pending', 'late')")
     op.create_index("canary_open", "canary", ["sent_at"], sqlite_where=is_open, postgresql_where=is_open)
+    op.create_index("canary_sent", "canary", ["sent_at"])
 
 
 def downgrade() -> None:
