@@ -1,12 +1,16 @@
 """When watches are due: once in every slot, and every moment later than the one before."""
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks.core.clock import SystemClock
 from monitor.plan import Difference
 from monitor.ticker import Slots, Ticker
 from tests.unit.test_pipeline import HandClock
@@ -82,3 +86,35 @@ async def test_a_reload_hurries_no_patient_watch() -> None:
     just_now = clock.now() - timedelta(seconds=1)
     assert {hasty.id} == hurried({canary.id: just_now, hasty.id: just_now})
     assert {canary.id, hasty.id} == hurried({})
+
+
+def test_one_run_is_one_wake_up() -> None:
+    """Uvloop's timers come up to a millisecond early: the scheduler must not wake up to find nothing due."""
+    due, wanted, wake_ups = [], 40, 0
+    quick = replace(watch("smtp_auth", mailbox("billing")), interval=0.0125)
+
+    async def tick() -> None:
+        enough = asyncio.Event()
+
+        def offer(name: str) -> None:
+            due.append(name)
+            if len(due) == wanted:
+                enough.set()
+
+        ticker = Ticker(SystemClock(), offer)
+        walk = ticker._scheduler._process_jobs
+
+        def counted() -> object:
+            nonlocal wake_ups
+            wake_ups += 1
+            return walk()
+
+        ticker._scheduler._process_jobs = counted
+        ticker.start([quick], {}, frozenset())
+        async with asyncio.timeout(10):
+            await enough.wait()
+        ticker.stop()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(tick())
+    assert wake_ups <= wanted * 1.5
