@@ -107,7 +107,8 @@ async def serve(
     try:
         listening = await asyncio.get_running_loop().create_server(lambda: _Connection(server, transports), *listen)
     except OSError as error:
-        step = _NEXT_STEPS.get(error.errno or 0) or f"{error}: set web.listen to another address"
+        # From Python 3.13 on asyncio leaves out addresses that the machine lacks, and fails without a number when none is left.
+        step = _NEXT_STEPS.get(error.errno or errno.EADDRNOTAVAIL) or f"{error}: set web.listen to another address"
         raise WebError(_cannot_listen(listen, step)) from error
     try:
         host, port = listening.sockets[0].getsockname()[:2]
