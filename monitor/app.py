@@ -128,6 +128,7 @@ class Daemon:
                 finally:
                     parts.ticker.stop()
                     await parts.runner.stop()
+                parts.selfcheck.stop()
                 parts.pipeline.finish()
                 await asyncio.wait([pipeline], timeout=STORING_SECONDS)
                 await parts.outbox.drain(DELIVERING_SECONDS)

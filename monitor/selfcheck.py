@@ -123,10 +123,11 @@ class SelfCheck:
         self._kit = kit
         self._rounds = Rounds()
         self._one_at_a_time = asyncio.Lock()
+        self._looking = True
 
     async def run(self, accept: Callable[[Result], Awaitable[None]]) -> None:
         """Look again and again, and hand in what it says of ourselves. Ends at once without anything to reach."""
-        while self._reach:
+        while self._reach and self._looking:
             async with self._one_at_a_time:
                 seen = await self._look()
             await accept(verdict(seen, self._rounds.outages(seen.began - FLAPPING)))
@@ -139,10 +140,15 @@ class SelfCheck:
         ends = [_end(result) for result in results if result.watch != WATCH and _suspicious(result)]
         if not ends:
             return results
-        async with self._one_at_a_time:
-            if not self._rounds.fresh(max(ends)):
-                await self._look()
+        if self._looking:
+            async with self._one_at_a_time:
+                if not self._rounds.fresh(max(ends)):
+                    await self._look()
         return [self._judged(result) for result in results]
+
+    def stop(self) -> None:
+        """Look no more, and judge by what was seen: a stop has no time to wait for a network that is down."""
+        self._looking = False
 
     def _judged(self, result: Result) -> Result:
         if result.watch == WATCH:

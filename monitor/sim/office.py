@@ -221,7 +221,8 @@ class Microsoft365:
     async def _follow(self, changed: tuple[Fault, ...]) -> None:
         """Make the ports agree with the faults.
 
-        Clients keep HTTPS connections open: a fault of the handshake would never be seen if they were left alone.
+        Clients keep HTTPS connections open: a fault of the handshake would never be seen if they were left alone. Sessions
+        of mail go on, as they do where a certificate is renewed: the next one has a handshake of its own.
         """
         async with self._changing:
             for name, door in self._doors.items():
@@ -229,7 +230,7 @@ class Microsoft365:
                     await door.shut()
                 else:
                     await door.open()
-                if any(fault.subject == name and _concerns_handshake(fault) for fault in changed):
+                if name == ENTRA and any(fault.subject == name and _concerns_handshake(fault) for fault in changed):
                     door.drop_connections()
 
 

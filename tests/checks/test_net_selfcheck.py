@@ -208,3 +208,16 @@ async def test_a_silent_host_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
         async with asyncio.timeout(10):
             [judged] = await ours.fair([failed(0)])
     assert CAUSE == judged.worst.cause
+
+
+async def test_a_stop_waits_for_no_network() -> None:
+    """After `stop` nothing is connected to: what is still to be judged is judged by the rounds there were."""
+    clock, taken = HandClock(), Taken()
+    async with kit_of(clock) as kit:
+        ours = SelfCheck((NOWHERE,), kit)
+        await ours.fair([failed(0)])
+        ours.stop()
+        clock.at = T0 + timedelta(seconds=60)
+        (judged,) = await ours.fair([failed(60)])
+        await ours.run(taken.accept)
+        assert (CAUSE, 1, []) == (judged.findings[0].cause, len(ours._rounds._rounds), taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,3 +40,12 @@ async def test_two_faults_of_a_certificate_are_shown_in_turn(office: Microsoft36
     ends.append(await asyncio.to_thread(certificate_end, peer, "imap"))
     await office.repair(first.id)
     assert [3, 9] == [round((end - time.time()) / DAY_S) for end in ends]
+
+
+async def test_a_session_goes_on_while_a_certificate_is_changed(office: Microsoft365, peer: Peer) -> None:
+    """Mail that is being sent is not cut off: who is connected has shaken hands already."""
+    with closing(await asyncio.to_thread(peer.smtp)) as session:
+        fault = await office.inject("certificate_ends_soon", "smtp")
+        assert 250 == (await asyncio.to_thread(session.noop))[0]
+        await office.repair(fault.id)
+        assert 250 == (await asyncio.to_thread(session.noop))[0]
